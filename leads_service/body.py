@@ -1,0 +1,124 @@
+"""A request's body: its media type, its size, and strict JSON."""
+
+import json
+import re
+
+from leads_service.errors import Problem
+from leads_service.language import Sentence
+
+MAX_DEPTH = 100
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
+
+_NO_BODY = Sentence("Le corps de la requête est vide ; un objet JSON est attendu.",
+                    "The request has no body; a JSON object is expected.")
+_CUT_SHORT = Sentence("Le corps de la requête s'arrête avant la fin annoncée.",
+                      "The request's body ends before its announced length.")
+_NOT_UTF8 = Sentence("Le corps de la requête n'est pas en UTF-8.", "The request's body is not UTF-8.")
+_NOT_JSON = Sentence("Le corps de la requête n'est pas du JSON valide (ligne {line}, colonne {column}).",
+                     "The request's body is not valid JSON (line {line}, column {column}).")
+_BAD_NUMBER = Sentence("Le JSON contient un nombre qui n'existe pas en JSON ou dépasse les limites : {number}.",
+                       "The JSON holds a number that JSON does not have or that is out of bounds: {number}.")
+_TOO_DEEP = Sentence(f"Le JSON est imbriqué sur plus de {MAX_DEPTH} niveaux.",
+                     f"The JSON is nested deeper than {MAX_DEPTH} levels.")
+_SURROGATE = Sentence("Le JSON contient une moitié de caractère (surrogate) isolée.",
+                      "The JSON holds a lone surrogate.")
+_TWICE = Sentence("Le JSON contient deux fois la clé {key} dans le même objet.",
+                  "The JSON has the key {key} twice in one object.")
+
+
+def read_json(request, limit: int):
+    """The value of the request's JSON body, which holds at most `limit` bytes.
+
+    Raises Problem: unsupported_media_type, too_large, or bad_json for anything that RFC 8259 or PostgreSQL would
+    refuse or lose (duplicate keys, NaN, lone surrogates, more than MAX_DEPTH levels).
+    """
+    compressed = (request.content_encoding or "identity").lower() != "identity"
+    if compressed or (request.mimetype != "application/json" and has_body(request)):
+        raise Problem("unsupported_media_type")
+    return parse_json(_read(request, limit))
+
+
+def has_body(request) -> bool:
+    """Whether the request announces a body."""
+    return bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+
+
+def _read(request, limit):
+    # Not through Werkzeug, which cuts an oversized chunked body off in silence.
+    stream, length = request.environ["wsgi.input"], request.content_length
+    if length is not None and length > limit:
+        raise Problem("too_large")
+    if length is None and not request.environ.get("wsgi.input_terminated"):
+        return b""
+    raw = stream.read(limit + 1 if length is None else length)
+    if len(raw) > limit:
+        raise Problem("too_large")
+    if length is not None and len(raw) < length:
+        raise Problem("bad_json", _CUT_SHORT)
+    return raw
+
+
+def parse_json(raw: bytes):
+    """The value of strict JSON text; raises Problem("bad_json")."""
+    if not raw.strip():
+        raise Problem("bad_json", _NO_BODY)
+    try:
+        text = raw.decode()
+        value = _DECODER.decode(text)
+    except UnicodeDecodeError:
+        raise Problem("bad_json", _NOT_UTF8) from None
+    except json.JSONDecodeError as error:
+        raise Problem("bad_json", _NOT_JSON.format(line=error.lineno, column=error.colno)) from None
+    except RecursionError:
+        raise Problem("bad_json", _TOO_DEEP) from None
+    # Only text with that many brackets can be that deep, only text with such an escape can hold half a character.
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise Problem("bad_json", _TOO_DEEP)
+    if _ESCAPED_SURROGATE.search(raw) and _has_surrogate(value):
+        raise Problem("bad_json", _SURROGATE)
+    return value
+
+
+def _refuse_number(text):
+    raise Problem("bad_json", _BAD_NUMBER.format(number=text[:40]))
+
+
+def _float(text):
+    number = float(text)
+    return number if abs(number) != float("inf") else _refuse_number(text)
+
+
+def _int(text):
+    # Python itself refuses longer ones, PostgreSQL's numeric has room for 131,072 digits.
+    return int(text) if len(text) <= 4300 else _refuse_number(text)
+
+
+def _object(pairs):
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise Problem("bad_json", _TWICE.format(key=json.dumps(twice[:40])))
+    return made
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_int=_int,
+                            parse_constant=_refuse_number)
+
+
+def _children(value):
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _depth(value):
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        level = [child for parent in level for child in _children(parent)]
+        depth += 1
+    return depth
+
+
+def _has_surrogate(value):
+    return any(0xD800 <= ord(character) <= 0xDFFF for character in json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,109 @@
+"""The environment, read once and checked. Nothing else in the package reads it."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate
+from psycopg2.extensions import parse_dsn
+
+VERSION = "1.0.0"
+CORES = len(os.sched_getaffinity(0))
+
+
+class SettingsError(ValueError):
+    """A setting has a bad value; the message is one sentence that starts with the variable's name."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator decided. Times are in seconds, sizes in bytes."""
+
+    database_url: str | None
+    data_dir: Path
+    bind: str
+    allowed_origins: tuple[str, ...]
+    workers: int
+    threads: int
+    max_body: int
+    phone_prefix: str
+    statement_timeout: float
+    pool_recycle: float
+    log_format: str
+
+
+class DatabaseUrl(fields.String):
+    """A URL that libpq reads; the spellings of other tools become libpq's own."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        url = re.sub(r"^postgres(ql)?(\+psycopg2)?://", "postgresql://", value)
+        try:
+            if not url.startswith("postgresql://"):
+                raise ValidationError("must start with postgresql://, postgres:// or postgresql+psycopg2://")
+            parse_dsn(url)
+        except psycopg2.ProgrammingError:
+            # libpq's own words would repeat the URL, password included.
+            raise ValidationError("is not a URL that PostgreSQL's client library can read") from None
+        return url
+
+
+class Origins(fields.String):
+    """A comma-separated list of exact origins (RFC 6454: scheme, host, optional port, nothing behind)."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        origins = tuple(part.strip() for part in value.split(",") if part.strip())
+        for origin in origins:
+            if not re.fullmatch(r"https?://[\w.-]+(:\d+)?|https?://\[[0-9a-fA-F:.]+\](:\d+)?", origin):
+                raise ValidationError(f"holds {origin!r}, which is not an origin such as https://erp.example.com")
+        return origins
+
+
+def _number(kind, low, high, default):
+    return kind(load_default=default, validate=validate.Range(low, high, error=f"must be {low} to {high}"),
+                error_messages={"invalid": f"must be a number from {low} to {high}"})
+
+
+class SettingsSchema(Schema):
+    """The environment variables by their names; a blank one counts as unset."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    DATABASE_URL = DatabaseUrl(load_default=None, attribute="database_url")
+    LEADS_DATA_DIR = fields.String(load_default="var", attribute="data_dir")
+    LEADS_BIND = fields.String(
+        load_default="127.0.0.1:8000", attribute="bind",
+        validate=validate.Regexp(r"(unix:.+|(\[[0-9a-fA-F:.]+\]|[\w.-]*):\d{1,5})\Z",
+                                 error="must look like 127.0.0.1:8000 or unix:/run/leads.sock"))
+    ALLOWED_ORIGINS = Origins(load_default=(), attribute="allowed_origins")
+    WEB_CONCURRENCY = _number(fields.Integer, 1, 256, CORES)
+    LEADS_THREADS = _number(fields.Integer, 1, 256, 4)
+    LEADS_MAX_BODY = _number(fields.Integer, 1024, 2**30, 10 * 2**20)
+    LEADS_PHONE_PREFIX = fields.String(
+        load_default="+33", validate=validate.Regexp(r"\+[1-9]\d{0,3}\Z", error="must look like +33"))
+    LEADS_STATEMENT_TIMEOUT = _number(fields.Float, 0.1, 3600, 15.0)
+    LEADS_POOL_RECYCLE = _number(fields.Float, 1, 86400, 1800.0)
+    LEADS_LOG_FORMAT = fields.String(
+        load_default="text", validate=validate.OneOf(["text", "json"], error="must be text or json"))
+
+    @pre_load
+    def _blank_is_unset(self, environ, **kwargs):
+        return {name: value for name, value in environ.items() if value.strip()}
+
+    @post_load
+    def _settings(self, loaded, **kwargs):
+        renamed = {"WEB_CONCURRENCY": "workers"}
+        values = {renamed.get(name, name.removeprefix("LEADS_").lower()): value for name, value in loaded.items()}
+        return Settings(**values | {"data_dir": Path(values["data_dir"]).resolve()})
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in `environ`; raises SettingsError with one sentence that names the variable at fault."""
+    try:
+        return SettingsSchema().load(dict(environ))
+    except ValidationError as error:
+        name, messages = next(iter(error.messages.items()))
+        raise SettingsError(f"{name} {messages[0]}.") from None

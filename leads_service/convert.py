@@ -1,0 +1,47 @@
+"""A lead becomes a client."""
+
+import uuid
+
+from peewee import fn
+
+from leads_service.db import database
+from leads_service.errors import LEAD_NOT_FOUND, Problem, validation_problem
+from leads_service.language import Sentence
+from leads_service.models import Client, Lead
+
+LINKED_ELSEWHERE = Sentence("Ce lead est déjà lié au client {client_id}.",
+                            "This lead is already linked to the client {client_id}.")
+
+
+def convert_lead(lead_id: uuid.UUID, client_id: uuid.UUID | None) -> uuid.UUID:
+    """Link the lead to `client_id`, else to the client that it has, shares its e-mail with, or becomes; give its id.
+
+    One transaction under the lead's row lock: at once or again, it is the same client. Raises Problem (no such lead;
+    linked to another client than the one asked for) and peewee.IntegrityError (no such client).
+    """
+    with database.atomic():
+        lead = Lead.select().where(Lead.id == lead_id).for_update().get_or_none()
+        if lead is None:
+            raise Problem("not_found", LEAD_NOT_FOUND)
+        if lead.client_id and client_id not in (None, lead.client_id):
+            raise validation_problem({"client_id": [LINKED_ELSEWHERE.format(client_id=lead.client_id)]})
+        chosen = lead.client_id or client_id or _client_with_email(lead.email) or _client_from(lead)
+        if (lead.client_id, lead.status, lead.stage) != (chosen, "converti", "won"):
+            Lead.update(client=chosen, status="converti", stage="won").where(Lead.id == lead_id).execute()
+        return chosen
+
+
+def _client_with_email(email):
+    if email is None:
+        return None
+    clients = Client.select(Client.id).where(fn.lower(Client.email) == fn.lower(email))
+    return clients.order_by(Client.created_at, Client.id).limit(1).scalar()
+
+
+def _client_from(lead):
+    made = Client.insert(
+        type="company" if lead.company else "individual", name=lead.name, company_name=lead.company,
+        email=lead.email, phone=lead.phone, address=lead.address, city=lead.city, tags=lead.tags,
+    ).on_conflict_ignore().returning(Client.id).execute()
+    # Nothing was made when another lead with this e-mail became a client since we looked.
+    return next((client.id for client in made), None) or _client_with_email(lead.email)

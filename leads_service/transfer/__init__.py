@@ -1,0 +1,1 @@
+"""Moving leads in and out in bulk."""

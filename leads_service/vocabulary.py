@@ -1,0 +1,92 @@
+"""The words of the ERP: statuses, stages, pipeline labels, phone numbers, UUID spellings."""
+
+import re
+import unicodedata
+import uuid
+from typing import NamedTuple
+
+STAGES = ("new", "contacted", "proposal", "negotiation", "won", "lost")
+STATUSES = ("active", "archived", "converti")
+
+
+class Pipeline(NamedTuple):
+    """What a word in `status` means: the status, and the stage that it sets too (None: leaves it as it is)."""
+
+    status: str
+    stage: str | None = None
+
+
+_STATUS_WORDS = {
+    "active": Pipeline("active"), "actif": Pipeline("active"),
+    "archived": Pipeline("archived"), "archivé": Pipeline("archived"),
+    "converti": Pipeline("converti"), "converted": Pipeline("converti"),
+    "Nouveau": Pipeline("active", "new"), "À contacter": Pipeline("active", "new"),
+    "En cours": Pipeline("active", "contacted"), "Devis envoyé": Pipeline("active", "proposal"),
+    "Gagné": Pipeline("converti", "won"), "Perdu": Pipeline("archived", "lost"),
+}
+_STAGE_WORDS = {
+    "new": "new", "nouveau": "new", "contacted": "contacted", "contacté": "contacted",
+    "proposal": "proposal", "devis envoyé": "proposal", "negotiation": "negotiation", "négociation": "negotiation",
+    "won": "won", "gagné": "won", "lost": "lost", "perdu": "lost",
+}
+ACCEPTED_STATUSES = ", ".join(_STATUS_WORDS)
+ACCEPTED_STAGES = ", ".join(_STAGE_WORDS)
+
+
+def fold(text: str) -> str:
+    """`text` without case, accents and outer or repeated blanks, for comparing words."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).casefold().split())
+
+
+_PIPELINES = {fold(word): pipeline for word, pipeline in _STATUS_WORDS.items()}
+_STAGES = {fold(word): stage for word, stage in _STAGE_WORDS.items()}
+
+
+def pipeline_of(word: str) -> Pipeline | None:
+    """What `word` means as a status; None when it is not in the vocabulary."""
+    return _PIPELINES.get(fold(word))
+
+
+def stage_of(word: str) -> str | None:
+    """The stage that `word` names; None when it is not in the vocabulary."""
+    return _STAGES.get(fold(word))
+
+
+_SEPARATORS = r"\s\-\u2010-\u2015\u2212./\u200b\u2060\ufeff"
+_SEPARATOR = re.compile(rf"[{_SEPARATORS}]+")
+_BRACKET = re.compile(r"[()\[\]]+")
+_TRUNK_ZERO = re.compile(r"^((?:\+|00)[0-9]{1,3})\(0\)")
+_PHONE_TERM = re.compile(rf"[{_SEPARATORS}()\[\]+0-9]*[0-9][{_SEPARATORS}()\[\]+0-9]*\Z")
+
+
+def normal_phone(typed: str, prefix: str) -> str:
+    """`typed` as it is stored: punctuation gone, `00` as `+`, a leading 0 as `prefix` ("+33").
+
+    Normalises, never judges: what is not a phone number comes back without its punctuation. Idempotent.
+    """
+    bare = _BRACKET.sub("", _TRUNK_ZERO.sub(r"\1", _SEPARATOR.sub("", typed)))
+    if bare.startswith("00"):
+        return "+" + bare[2:]
+    if bare.startswith("0"):
+        return prefix + bare[1:]
+    return bare
+
+
+def phone_spellings(term: str, prefix: str) -> list[str]:
+    """The strings, at least one digit each, of which a stored phone holds one when it holds the search `term`.
+
+    `06 12` is in `+33612…` (normalised on the way in) and in `0612…` (adopted from elsewhere). Empty when `term` is
+    no fragment of a phone number.
+    """
+    if not _PHONE_TERM.match(term):
+        return []
+    spellings = (_BRACKET.sub("", _SEPARATOR.sub("", term)), normal_phone(term, prefix))
+    return [spelling for spelling in dict.fromkeys(spellings) if spelling != "+"]
+
+
+def parse_uuid(typed: str) -> uuid.UUID | None:
+    """The UUID that `typed` spells, in any case, braced or without dashes; None when it is none."""
+    bare = typed.strip().removeprefix("{").removesuffix("}").replace("-", "")
+    # uuid.UUID itself would take underscores and digits of other scripts.
+    return uuid.UUID(hex=bare) if re.fullmatch(r"[0-9a-fA-F]{32}", bare) else None
