@@ -1,4 +1,197 @@
-from flask import Blueprint
+"""The API's description, built at start from the schemas that judge requests, and the page that shows it."""
+
+import re
+from pathlib import Path
+
+import flask_swagger_ui
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Blueprint, Flask, Response, current_app, json, request, send_from_directory
+from peewee import CharField, ForeignKeyField, IntegerField, TextField, UUIDField
+from playhouse.postgres_ext import ArrayField, BinaryJSONField, DateTimeTZField
+
+from leads_service.config import VERSION
+from leads_service.errors import SENTENCE_OF, STATUS_OF
+from leads_service.language import in_language
+from leads_service.models import LEAD_COLUMNS, Lead
+from leads_service.schemas import ConvertBody, LeadBody, ListQuery
 
 blueprint = Blueprint("openapi", __name__)
-def document(app): return {}
+_SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
+
+# Relative addresses all through: the page works under any prefix that a proxy gives it.
+_PAGE = """<!doctype html>
+<html lang="fr">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Leads – API</title>
+<link rel="icon" href="{root}docs/favicon-32x32.png">
+<link rel="stylesheet" href="{root}docs/swagger-ui.css">
+</head>
+<body>
+<div id="ui"></div>
+<script src="{root}docs/swagger-ui-bundle.js"></script>
+<script src="{root}docs/start.js" data-openapi="{root}openapi.json"></script>
+</body>
+</html>
+"""
+_START = """const url = document.currentScript.dataset.openapi;
+SwaggerUIBundle({url, dom_id: "#ui", deepLinking: true, tryItOutEnabled: true, validatorUrl: null});
+"""
+
+
+@blueprint.get("/openapi.json")
+def description():
+    """This description, OpenAPI 3.1."""
+    return Response(current_app.extensions["leads_openapi"], mimetype="application/json")
+
+
+@blueprint.get("/docs")
+def page():
+    """The description as an interactive page."""
+    return Response(_PAGE.format(root="../" if request.path.endswith("/") else ""), mimetype="text/html")
+
+
+@blueprint.get("/docs/<file>")
+def page_file(file):
+    """A file that the page is made of."""
+    if file == "start.js":
+        return Response(_START, mimetype="text/javascript")
+    return send_from_directory(_SWAGGER_UI, file, max_age=86400)
+
+
+_PAGE_CODES = ("validation_failed", "timeout", "unavailable")
+_BODY_CODES = ("bad_json", "too_large", "unsupported_media_type", "validation_failed", "email_taken", "foreign_key",
+               "busy", "timeout", "unavailable")
+# endpoint: (status of success, schema of success, codes of failure, schema of the request's body)
+_OPERATIONS = {
+    "leads.list_leads": (200, "LeadPage", _PAGE_CODES, None),
+    "leads.search_leads": (200, "LeadPage", _PAGE_CODES, None),
+    "leads.leads_by_status": (200, "LeadPage", _PAGE_CODES, None),
+    "leads.leads_by_owner": (200, "LeadPage", _PAGE_CODES, None),
+    "leads.leads_by_source": (200, "LeadPage", _PAGE_CODES, None),
+    "leads.create_lead": (201, "LeadAnswer", (*_BODY_CODES, "id_taken"), "LeadCreate"),
+    "leads.get_lead": (200, "LeadAnswer", ("not_found", "timeout", "unavailable"), None),
+    "leads.update_lead": (200, "LeadAnswer", (*_BODY_CODES, "not_found"), "LeadUpdate"),
+    "leads.delete_lead": (200, "Deleted", ("not_found", "busy", "timeout", "unavailable"), None),
+    "leads.convert": (200, "Converted", (*_BODY_CODES[:4], "foreign_key", "not_found", *_BODY_CODES[6:]), "Convert"),
+    "health.index": (200, "Index", (), None),
+    "health.alive": (200, "Health", (), None),
+    "health.ready": (200, "Health", ("unavailable",), None),
+    "openapi.description": (200, None, (), None),
+    "openapi.page": (200, None, (), None),
+    "openapi.page_file": (200, None, ("not_found",), None),
+}
+
+
+def described_rules(app: Flask) -> list:
+    """The routes of `app` that the description shows; those with defaults only say that a value is missing."""
+    return [rule for rule in app.url_map.iter_rules() if not rule.defaults]
+
+
+def document(app: Flask) -> str:
+    """The OpenAPI 3.1 document of every route of `app`, as JSON text."""
+    marshmallow = MarshmallowPlugin(schema_name_resolver=lambda _: None)
+    spec = APISpec("Leads", VERSION, "3.1.0", plugins=[marshmallow], info={
+        "description": "Les prospects (leads) de l'ERP. Field names are also accepted in camelCase; error sentences "
+                       "are French, or English when Accept-Language prefers it.",
+        "license": {"name": "MIT", "identifier": "MIT"}}, servers=[{"url": "."}])
+    convert = marshmallow.converter
+    for name, (body, example) in _BODIES.items():
+        spec.components.schema(name, _body_schema(convert, body) | {"examples": [example]})
+    for name, schema in _ANSWERS.items():
+        spec.components.schema(name, schema)
+    parameters = convert.schema2parameters(ListQuery(), location="query")
+    for rule in described_rules(app):
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
+            spec.path(path, operations={method.lower(): _operation(app, rule, method, parameters)})
+    return json.dumps(spec.to_dict())
+
+
+def _operation(app, rule, method, list_parameters):
+    status, success, codes, body = _OPERATIONS[rule.endpoint]
+    view = app.view_functions[rule.endpoint]
+    operation = {
+        "operationId": f"{view.__name__}_patch" if method == "PATCH" else view.__name__,
+        "summary": view.__doc__,
+        "tags": [rule.endpoint.partition(".")[0]],
+        "parameters": [{"in": "path", "name": name, "required": True, "schema": {"type": "string"}}
+                       for name in sorted(rule.arguments)],
+        "responses": {str(status): _response("Success.", success)},
+    }
+    if success == "LeadPage":
+        # What the path says, the query string cannot say too.
+        operation["parameters"] += [each for each in list_parameters if each["name"] not in rule.arguments]
+    if status == 201:
+        operation["responses"]["201"]["headers"] = {"Location": {"schema": {"type": "string"}}}
+    if body:
+        operation["requestBody"] = {"required": body != "Convert", "content": _content(body)}
+    for code in (*codes, "internal"):
+        failure = operation["responses"].setdefault(str(STATUS_OF[code]), _response("", "Failure"))
+        sentence = in_language(SENTENCE_OF[code], "en").format(fields="…", field="…", reference="…")
+        failure["description"] += f"`{code}`: {sentence} "
+    return operation
+
+
+def _response(text, schema):
+    return {"description": text, "content": _content(schema)} if schema else {"description": text}
+
+
+def _content(schema):
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _body_schema(convert, body):
+    schema = convert.schema2jsonschema(body)
+    fields = schema["properties"]
+    fields |= {alias: fields.get(name, {"description": "Ignored."}) for alias, name in body.aliases.items()}
+    fields |= {name: {"description": "Ignored."} for name in body.ignored}
+    return schema
+
+
+def _object(required=(), **fields):
+    return {"type": "object", "properties": fields, "required": list(required or fields)}
+
+
+def _column_schema(name):
+    field = Lead._meta.columns[name]
+    if name == "activities":
+        return {"type": "array", "items": {"type": "object"}}
+    kind, extra = _JSON_TYPES[type(field.rel_field if isinstance(field, ForeignKeyField) else field)]
+    return {"type": [kind, "null"] if field.null else kind, **extra}
+
+
+_JSON_TYPES = {
+    UUIDField: ("string", {"format": "uuid"}), CharField: ("string", {}), TextField: ("string", {}),
+    IntegerField: ("integer", {}), DateTimeTZField: ("string", {"format": "date-time"}),
+    BinaryJSONField: ("object", {}), ArrayField: ("array", {"items": {"type": "string"}}),
+}
+_TRUE, _TEXT, _UUID = {"const": True}, {"type": "string"}, {"type": "string", "format": "uuid"}
+_LEAD = {"$ref": "#/components/schemas/Lead"}
+_BODIES = {
+    "LeadCreate": (LeadBody(), {"name": "Hélène Martin", "email": "helene@example.com", "phone": "06 12 34 56 78",
+                                "status": "Nouveau", "source": "web", "tags": ["vip"]}),
+    "LeadUpdate": (LeadBody(partial=True), {"status": "Devis envoyé"}),
+    "Convert": (ConvertBody(), {}),
+}
+# Answers that PostgreSQL or a view writes, which no marshmallow schema describes.
+_ANSWERS = {
+    "Lead": _object(**{name: _column_schema(name) for name in LEAD_COLUMNS}),
+    "LeadAnswer": _object(success=_TRUE, data=_LEAD),
+    "LeadPage": _object(("success", "data", "count", "next_cursor"), success=_TRUE,
+                        data={"type": "array", "items": _LEAD}, count={"type": "integer"},
+                        next_cursor={"type": ["string", "null"]}, total={"type": "integer"}),
+    "Deleted": _object(success=_TRUE, data=_object(id=_UUID, message=_TEXT)),
+    "Converted": _object(success=_TRUE, data=_object(lead_id=_UUID, client_id=_UUID, message=_TEXT)),
+    "Index": _object(success=_TRUE, data=_object(name=_TEXT, version=_TEXT)),
+    "Health": _object(status=_TEXT, version=_TEXT),
+    "Failure": _object(
+        ("success", "data", "error", "code", "detail"), success={"const": False}, data={"type": "null"}, error=_TEXT,
+        code={"type": "string", "enum": [*STATUS_OF]},
+        detail={"description": "The sentence again; on 422 an object, field to list of messages.",
+                "type": ["string", "object"], "additionalProperties": {"type": "array", "items": _TEXT}},
+        existing_id={**_UUID, "type": ["string", "null"], "description": "With email_taken: the lead that has it."},
+        field={**_TEXT, "description": "With foreign_key: the field whose row is unknown."}),
+}

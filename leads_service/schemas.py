@@ -56,18 +56,21 @@ def _refuse_nul(value):
             _refuse_nul(inner)
 
 
-class _Messages:
-    """The sentences of marshmallow's own checks, in both languages."""
+class _Described:
+    """The sentences of marshmallow's own checks in both languages, and what the API's description says of a field."""
 
-    default_error_messages = {"required": REQUIRED, "null": NOT_NULL, "invalid": NOT_TEXT}  # noqa: RUF012
+    default_error_messages = {"required": REQUIRED, "null": NOT_NULL, "invalid": NOT_TEXT}
+    described = {}
+
+    def __init__(self, *args, metadata=None, **kwargs):
+        super().__init__(*args, metadata=self.described | (metadata or {}), **kwargs)
 
 
-class Text(_Messages, fields.String):
+class Text(_Described, fields.String):
     """A string, trimmed, of at most `max_length` characters; a blank one is null."""
 
-    def __init__(self, max_length: int | None = None, **kwargs):
-        limits = {"maxLength": max_length} if max_length else {}
-        super().__init__(metadata=limits | kwargs.pop("metadata", {}), **kwargs)
+    def __init__(self, max_length: int | None = None, *, metadata=None, **kwargs):
+        super().__init__(metadata=({"maxLength": max_length} if max_length else {}) | (metadata or {}), **kwargs)
         self.max_length = max_length
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -93,6 +96,7 @@ class Text(_Messages, fields.String):
 class Email(Text):
     """An address, its case kept."""
 
+    described = {"format": "email"}
     _check = validate.Email(error=NOT_EMAIL)
 
     def _meaning(self, text):
@@ -102,6 +106,7 @@ class Email(Text):
 class Phone(Text):
     """A phone number, normalised; the leading 0 becomes `prefix`."""
 
+    described = {"description": "Normalised: 06 12 34 56 78 is stored as +33612345678."}
     prefix = "+33"
 
     def _normal(self, text):
@@ -110,6 +115,8 @@ class Phone(Text):
 
 class Stage(Text):
     """A word of the stage vocabulary; gives the stage."""
+
+    described = {"description": f"Case and accents do not count: {vocabulary.ACCEPTED_STAGES}."}
 
     def _meaning(self, text):
         stage = vocabulary.stage_of(text)
@@ -121,6 +128,9 @@ class Stage(Text):
 class Status(Text):
     """A word of the status vocabulary or a pipeline label; gives a vocabulary.Pipeline."""
 
+    described = {"description": f"Case and accents do not count: {vocabulary.ACCEPTED_STATUSES}. "
+                                "A pipeline label means a stage too."}
+
     def _meaning(self, text):
         pipeline = vocabulary.pipeline_of(text)
         if pipeline is None:
@@ -128,7 +138,7 @@ class Status(Text):
         return pipeline
 
 
-class Uuid(_Messages, fields.UUID):
+class Uuid(_Described, fields.UUID):
     """A UUID in any spelling."""
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -140,11 +150,11 @@ class Uuid(_Messages, fields.UUID):
         return parsed
 
 
-class WholeNumber(_Messages, fields.Integer):
+class WholeNumber(_Described, fields.Integer):
     """An integer from `low` to `high`; out of a query string (`typed`) it is ASCII digits."""
 
     def __init__(self, low: int, high: int, *, typed: bool = False, **kwargs):
-        super().__init__(metadata={"minimum": low, "maximum": high} | kwargs.pop("metadata", {}), **kwargs)
+        super().__init__(metadata={"minimum": low, "maximum": high}, **kwargs)
         self.low, self.high, self.typed = low, high, typed
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -157,8 +167,10 @@ class WholeNumber(_Messages, fields.Integer):
         return value
 
 
-class Notes(_Messages, fields.Raw):
+class Notes(_Described, fields.Raw):
     """A JSON object; a text becomes its `text` key, null the empty object."""
+
+    described = {"type": ["object", "string"]}
 
     def _deserialize(self, value, attr, data, **kwargs):
         _refuse_nul(value)
@@ -169,8 +181,10 @@ class Notes(_Messages, fields.Raw):
         return value
 
 
-class Tags(_Messages, fields.Raw):
+class Tags(_Described, fields.Raw):
     """A list of strings, trimmed, without blanks and repeats, in the order given; null is the empty list."""
+
+    described = {"type": "array", "items": {"type": "string"}}
 
     def _deserialize(self, value, attr, data, **kwargs):
         if not isinstance(value, list):
@@ -182,8 +196,10 @@ class Tags(_Messages, fields.Raw):
         return list(dict.fromkeys(filter(None, map(str.strip, value))))
 
 
-class Activities(_Messages, fields.Raw):
+class Activities(_Described, fields.Raw):
     """A list of JSON objects; null is the empty list."""
+
+    described = {"type": "array", "items": {"type": "object"}}
 
     def _deserialize(self, value, attr, data, **kwargs):
         if not isinstance(value, list):
@@ -198,7 +214,7 @@ class Activities(_Messages, fields.Raw):
 class _Body(Schema):
     """A JSON object whose fields also go by their camelCase names."""
 
-    error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}  # noqa: RUF012
+    error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
     ignored: tuple[str, ...] = ()
 
     def __init__(self, **kwargs):
@@ -316,6 +332,8 @@ class Cursor(NamedTuple):
 class CursorText(Text):
     """A `next_cursor`; gives a Cursor."""
 
+    described = {"description": "The next_cursor of the page before; not together with offset."}
+
     def _meaning(self, text):
         try:
             return Cursor.decode(text)
@@ -325,6 +343,8 @@ class CursorText(Text):
 
 class Moment(Text):
     """An ISO 8601 date or time, UTC when it names no offset; `end` makes a bare date the end of its day."""
+
+    described = {"description": "ISO 8601 date or time, UTC when it names no offset."}
 
     def __init__(self, *, end: bool = False, **kwargs):
         super().__init__(**kwargs)
@@ -355,7 +375,7 @@ class OneOf(Text):
         return text
 
 
-class AllTags(_Messages, fields.List):
+class AllTags(_Described, fields.List):
     """A parameter that may be repeated."""
 
     def _deserialize(self, value, attr, data, **kwargs):
@@ -387,7 +407,7 @@ _SORTABLE = [sort for sort in SORTS if sort != "relevance"]
 class ListQuery(Schema):
     """The parameters of every list route; loads to a Listing. Values are strings, `tag` a list of them."""
 
-    error_messages = {"unknown": UNKNOWN_PARAMETER}  # noqa: RUF012
+    error_messages = {"unknown": UNKNOWN_PARAMETER}
 
     limit = WholeNumber(1, MAX_LIMIT, typed=True, load_default=100)
     offset = WholeNumber(0, MAX_BIGINT, typed=True)

@@ -1,0 +1,20 @@
+import json
+
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from leads_service.openapi import described_rules
+
+
+def test_the_description_is_valid_openapi(api):
+    reply = api.get("/openapi.json")
+    assert reply.json["openapi"] == "3.1.0"
+    OpenAPIV31SpecValidator(reply.json).validate()
+
+
+def test_every_route_and_method_is_described(app):
+    described = {(path, method.upper())
+                 for path, operations in json.loads(app.extensions["leads_openapi"])["paths"].items()
+                 for method in operations}
+    served = {(rule.rule.replace("<path:", "{").replace("<", "{").replace(">", "}"), method)
+              for rule in described_rules(app) for method in rule.methods - {"HEAD", "OPTIONS"}}
+    assert described == served
