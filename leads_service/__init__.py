@@ -16,7 +16,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False
     app.json.ensure_ascii = False
-    app.url_map.strict_slashes = False
+    app.url_map.strict_slashes = False  # rules end in no slash, addresses may
     app.url_map.merge_slashes = False  # a search term may hold two
     app.extensions["leads_settings"] = settings
     app.extensions["leads_rules"] = leads.Rules(settings)

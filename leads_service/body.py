@@ -7,7 +7,7 @@ from leads_service.errors import Problem
 from leads_service.language import Sentence
 
 MAX_DEPTH = 100
-_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 _NO_BODY = Sentence("Le corps de la requête est vide ; un objet JSON est attendu.",
                     "The request has no body; a JSON object is expected.")

@@ -62,8 +62,15 @@ class Origins(fields.String):
 
 
 def _number(kind, low, high, default):
+    wrong = f"must be a number from {low} to {high}"
     return kind(load_default=default, validate=validate.Range(low, high, error=f"must be {low} to {high}"),
-                error_messages={"invalid": f"must be a number from {low} to {high}"})
+                error_messages={"invalid": wrong, "special": wrong})
+
+
+def _check_bind(address):
+    port = re.fullmatch(r"unix:.+|(?:\[[0-9a-fA-F:.]+\]|[\w.-]*):(\d{1,5})", address)
+    if not port or int(port[1] or 0) > 65535:
+        raise ValidationError("must look like 127.0.0.1:8000 or unix:/run/leads.sock")
 
 
 class SettingsSchema(Schema):
@@ -74,10 +81,7 @@ class SettingsSchema(Schema):
 
     DATABASE_URL = DatabaseUrl(load_default=None, attribute="database_url")
     LEADS_DATA_DIR = fields.String(load_default="var", attribute="data_dir")
-    LEADS_BIND = fields.String(
-        load_default="127.0.0.1:8000", attribute="bind",
-        validate=validate.Regexp(r"(unix:.+|(\[[0-9a-fA-F:.]+\]|[\w.-]*):\d{1,5})\Z",
-                                 error="must look like 127.0.0.1:8000 or unix:/run/leads.sock"))
+    LEADS_BIND = fields.String(load_default="127.0.0.1:8000", attribute="bind", validate=_check_bind)
     ALLOWED_ORIGINS = Origins(load_default=(), attribute="allowed_origins")
     WEB_CONCURRENCY = _number(fields.Integer, 1, 256, CORES)
     LEADS_THREADS = _number(fields.Integer, 1, 256, 4)

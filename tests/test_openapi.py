@@ -2,7 +2,7 @@ import json
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from leads_service.openapi import described_rules
+from leads_service.openapi import described_rules, documented_path
 
 
 def test_the_description_is_valid_openapi(api):
@@ -15,6 +15,6 @@ def test_every_route_and_method_is_described(app):
     described = {(path, method.upper())
                  for path, operations in json.loads(app.extensions["leads_openapi"])["paths"].items()
                  for method in operations}
-    served = {(rule.rule.replace("<path:", "{").replace("<", "{").replace(">", "}"), method)
+    served = {(documented_path(rule), method)
               for rule in described_rules(app) for method in rule.methods - {"HEAD", "OPTIONS"}}
     assert described == served
