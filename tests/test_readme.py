@@ -1,0 +1,53 @@
+"""What the README says is so."""
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from leads_service.config import SettingsSchema
+from leads_service.errors import STATUS_OF
+from leads_service.openapi import described_rules, documented_path
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_setting_is_in_the_readme():
+    assert [name for name in SettingsSchema().fields if f"| `{name}` |" not in README] == []
+
+
+def test_every_route_is_in_the_readme(app):
+    routes = {f"`{method} {documented_path(rule)}`" for rule in described_rules(app)
+              for method in rule.methods - {"HEAD", "OPTIONS"}}
+    assert {route for route in routes if route not in README} == set()
+
+
+def test_every_error_code_is_in_the_readme():
+    assert [code for code, status in STATUS_OF.items() if not re.search(rf"\| {status} \| `{code}` \|", README)] == []
+
+
+def test_every_dependency_has_its_line_in_the_readme():
+    pinned = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert [name for name in pinned if not re.search(rf"^- \*\*{name}\*\* ", README, re.MULTILINE)] == []
+
+
+def test_the_calls_answer_what_the_readme_shows(api):
+    calls = re.findall(r"^\$ (curl .*)\n(.*)$", README, re.MULTILINE)
+    assert len(calls) > 10
+    for call, shown in calls:
+        command = call.replace("127.0.0.1:8000", api.address)
+        answered = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
+        assert _settled(answered) == _settled(shown), call
+
+
+def _settled(answer):
+    """The answer with its times and the ids that the server made put out of the way."""
+    answer = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "TIME", answer)
+    return json.loads(re.sub(r'"client_id": ?"[^"]+"', '"client_id":"ID"', answer))
+
+
+@pytest.mark.parametrize("path", sorted(path.name for path in (ROOT / "leads_service").glob("*.py")))
+def test_every_module_is_on_the_map(path):
+    assert f"`{path}`" in README
