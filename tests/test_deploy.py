@@ -1,0 +1,174 @@
+"""deploy/: a real nginx with the site's configuration in front of a real gunicorn, and systemd's view of the unit."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Caller, free_port
+
+from leads_service.errors import LEAD_NOT_FOUND, SENTENCE_OF
+from leads_service.schemas import NUL
+
+NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
+
+# One process, so that it can use the test's folder whoever runs the test.
+MAIN = """
+daemon off;
+master_process off;
+pid nginx.pid;
+events {}
+http {
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    include site.conf;
+}
+"""
+
+
+def deployed(name, replacements):
+    """The text of deploy/`name` with each old string replaced by the new one; every one must be there."""
+    text = (ROOT / "deploy" / name).read_text()
+    for old, new in replacements.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+@contextlib.contextmanager
+def nginx(folder, upstream):
+    """An nginx with deploy/nginx.conf in front of `upstream` (host:port), its files in `folder`; yields a Caller."""
+    if not NGINX:
+        pytest.skip("the nginx program is not installed")
+    caller = Caller(f"127.0.0.1:{free_port()}")
+    (folder / "site.conf").write_text(deployed("nginx.conf", {
+        "listen 80 ": f"listen {caller.address} ", "server 127.0.0.1:8000;": f"server {upstream};",
+        "/var/log/nginx/": f"{folder}/"}))
+    (folder / "main.conf").write_text(MAIN)
+    errors = folder / "error.log"
+    process = subprocess.Popen([NGINX, "-p", folder, "-c", folder / "main.conf", "-e", errors],
+                               stderr=subprocess.DEVNULL)
+    try:
+        wait_until_up(process, caller, errors)
+        yield caller
+    finally:
+        process.send_signal(signal.SIGQUIT)
+        process.wait(30)
+
+
+def wait_until_up(process, caller, errors):
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError):
+            caller.get("/")
+            return
+        time.sleep(0.02)
+    pytest.fail(f"nginx did not come up:\n{errors.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def proxy(running, tmp_path_factory):
+    """nginx in front of the running service."""
+    with nginx(tmp_path_factory.mktemp("nginx"), running.address) as caller:
+        yield caller
+
+
+@pytest.fixture(scope="module")
+def proxy_alone(tmp_path_factory):
+    """nginx while the service is down."""
+    with nginx(tmp_path_factory.mktemp("nginx"), f"127.0.0.1:{free_port()}") as caller:
+        yield caller
+
+
+def assert_failure(reply, status, code, sentence=None, detail=None):
+    sentence = sentence or SENTENCE_OF[code]
+    assert reply.status == status, reply
+    assert reply.headers["Content-Type"].startswith("application/json")
+    assert reply.json == {"success": False, "data": None, "error": sentence, "code": code,
+                          "detail": detail or sentence}
+
+
+def test_round_trip(proxy, api):
+    created = proxy.call("POST", "/api/leads/", {"name": "Lead"})
+    assert created.status == 201, created
+    location = created.headers["Location"]
+    assert location == f"/api/leads/{created.data['id']}"
+    assert proxy.call("PATCH", location, {"city": "Aix"}).data["city"] == "Aix"
+    assert proxy.get(location).data == api.get(location.removeprefix("/api")).data
+
+
+@pytest.mark.parametrize(("path", "term"), [
+    ("a%2Fb", "a/b"), ("a/b", "a/b"), ("a//b", "a//b"), ("100%25", "100%"), ("a%252Fb", "a%2Fb"), ("a%5Cb", "a\\b"),
+    ("a\\b", "a\\b"), ("%C3%A9", "é"), ("a%3Fb", "a?b"), ("../x", "../x"),
+])
+def test_paths_arrive_as_they_were_sent(proxy, api, path, term):
+    for name in ("a/b", "a//b", "100%", "a%2Fb", "a\\b", "é", "a?b", "../x"):
+        api.make(name=name)
+    assert [row["name"] for row in proxy.get(f"/api/leads/search/{path}").data] == [term]
+
+
+def test_the_root_with_and_without_slash(proxy):
+    assert proxy.get("/api").data["name"] == proxy.get("/api/").data["name"] == "leads_service"
+
+
+def test_the_services_own_errors_pass(proxy):
+    assert_failure(proxy.get("/api/leads/no-uuid"), 404, "not_found", LEAD_NOT_FOUND)
+
+
+@pytest.mark.parametrize("path", ["/", "/leads/", "/apis", "/x/../api/leads/", "//api/leads/", "/api/nowhere"])
+def test_unknown_addresses(proxy, path):
+    assert_failure(proxy.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize(("raw", "headers"), [
+    (b"x", {"Content-Length": str(12 * 2**20)}),
+    ([b"x" * 2**20] * 10 + [b"x"], {}),  # a list is sent in chunks
+], ids=["announced", "chunked"])
+def test_no_body_too_large_reaches_the_service(proxy_alone, raw, headers):
+    assert_failure(proxy_alone.call("POST", "/api/leads/", raw=raw, headers=headers), 413, "too_large")
+
+
+def test_nul_in_a_path(proxy):
+    assert_failure(proxy.get("/api/leads/search/a%00b"), 422, "validation_failed",
+                   SENTENCE_OF["validation_failed"].format(fields="path"), {"path": [NUL]})
+
+
+@pytest.mark.parametrize("path", ["/api/%zz", "/../x", "/../x?%00", "/api/leads/search/" + "x" * 9000])
+def test_malformed_request_line(proxy, path):
+    assert_failure(proxy.get(path), 400, "bad_request")
+
+
+def test_method_that_nginx_refuses(proxy):
+    assert_failure(proxy.call("TRACE", "/api/leads/"), 405, "method_not_allowed")
+
+
+def test_service_down(proxy_alone):
+    reply = proxy_alone.get("/api/leads/")
+    assert_failure(reply, 503, "unavailable")
+    assert reply.headers["Retry-After"] == "1"
+
+
+def test_log_holds_no_search_terms(running, tmp_path):
+    with nginx(tmp_path, running.address) as caller:
+        for path in ("/api/leads/search/secret", "/api/leads/owner/secret", "/api/leads/?q=secret"):
+            assert caller.get(path).status == 200
+    log = (tmp_path / "leads.access.log").read_text()
+    assert log.count(" GET /api/leads/") == 3
+    assert "secret" not in log
+
+
+@pytest.mark.skipif(not SYSTEMD_ANALYZE, reason="the systemd-analyze program is not installed")
+def test_systemd_accepts_the_unit(tmp_path):
+    unit = tmp_path / "leads.service"
+    unit.write_text(deployed("leads.service", {"/srv/leads/.venv/bin/": f"{Path(sys.executable).parent}/"}))
+    said = subprocess.run([SYSTEMD_ANALYZE, "verify", unit], capture_output=True, text=True)
+    assert "leads.service" not in said.stderr
