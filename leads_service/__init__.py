@@ -3,7 +3,7 @@
 from flask import Flask
 from flask_cors import CORS
 
-from leads_service import cli, config, embedded, errors, health, leads, openapi
+from leads_service import bulk, cli, config, embedded, errors, health, leads, openapi
 from leads_service.db import database
 
 
@@ -26,11 +26,12 @@ def create_app(settings: config.Settings | None = None) -> Flask:
 
     @app.teardown_appcontext
     def give_connection_back(_):
-        if not database.is_closed():
+        # An export goes on after its view has returned; it gives its connection back itself.
+        if not database.is_closed() and not database.in_transaction():
             database.close()
 
     errors.register(app)
-    for blueprint in (leads.blueprint, health.blueprint, openapi.blueprint):
+    for blueprint in (leads.blueprint, bulk.blueprint, health.blueprint, openapi.blueprint):
         app.register_blueprint(blueprint)
     app.extensions["leads_openapi"] = openapi.document(app)
     if settings.allowed_origins:

@@ -32,10 +32,15 @@ def read_json(request, limit: int):
     Raises Problem: unsupported_media_type, too_large, or bad_json for anything that RFC 8259 or PostgreSQL would
     refuse or lose (duplicate keys, NaN, lone surrogates, more than MAX_DEPTH levels).
     """
+    require_media_type(request, "application/json")
+    return parse_json(read_body(request, limit))
+
+
+def require_media_type(request, *accepted: str) -> None:
+    """Raise Problem("unsupported_media_type") when the request has a body of another type, or a compressed one."""
     compressed = (request.content_encoding or "identity").lower() != "identity"
-    if compressed or (request.mimetype != "application/json" and has_body(request)):
+    if compressed or (request.mimetype not in accepted and has_body(request)):
         raise Problem("unsupported_media_type")
-    return parse_json(_read(request, limit))
 
 
 def has_body(request) -> bool:
@@ -43,7 +48,8 @@ def has_body(request) -> bool:
     return bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
 
 
-def _read(request, limit):
+def read_body(request, limit: int) -> bytes:
+    """The request's body, which holds at most `limit` bytes; raises Problem: too_large, or bad_json when cut short."""
     # Not through Werkzeug, which cuts an oversized chunked body off in silence.
     stream, length = request.environ["wsgi.input"], request.content_length
     if length is not None and length > limit:

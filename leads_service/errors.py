@@ -36,8 +36,9 @@ SENTENCE_OF = {
     "foreign_key": Sentence("{field} désigne une fiche qui n'existe pas.",
                             "{field} refers to a row that does not exist."),
     "too_large": Sentence("Le corps de la requête est trop volumineux.", "The request's body is too large."),
-    "unsupported_media_type": Sentence("Le corps doit être du JSON (application/json), non compressé.",
-                                       "The body must be JSON (application/json), not compressed."),
+    "unsupported_media_type": Sentence(
+        "Le corps doit être d'un type accepté ici (application/json pour un lead), non compressé.",
+        "The body must be of a type accepted here (application/json for a lead), not compressed."),
     "validation_failed": Sentence("Données invalides : {fields}.", "Invalid data: {fields}."),
     "internal": Sentence("Erreur interne ; elle a été enregistrée sous la référence {reference}.",
                          "Internal error; it was recorded under the reference {reference}."),

@@ -9,10 +9,11 @@ from leads_service.errors import LEAD_NOT_FOUND, Problem, database_problem, retr
 from leads_service.language import Sentence, in_language, preferred_language
 from leads_service.models import LEAD_JSON, Lead
 from leads_service.queries import execute, id_of_email, lead_by_id, page
-from leads_service.schemas import OTHER_ID, ConvertBody, LeadBody, load_listing
+from leads_service.schemas import OTHER_ID, ConvertBody, LeadBody, ListQuery, load_query
 from leads_service.vocabulary import parse_uuid
 
 blueprint = Blueprint("leads", __name__, url_prefix="/leads")
+LIST_QUERY = ListQuery()
 
 DELETED = Sentence("Lead supprimé.", "Lead deleted.")
 CONVERTED = Sentence("Lead converti en client.", "Lead converted to a client.")
@@ -139,7 +140,7 @@ def _page(**path_values):
     # Every route answers with and without a slash at its end, which is why none belongs to the value.
     values = {name: value.removesuffix("/") for name, value in path_values.items()}
     rules = _rules()
-    listing = load_listing(request.args, **values)
+    listing = load_query(LIST_QUERY, request.args, **values)
     found = page(listing, rules.phone_prefix)
     total = "" if found.total is None else f',"total":{found.total}'
     return _answer(f'{{"success":true,"data":[{",".join(found.rows)}],"count":{len(found.rows)},'

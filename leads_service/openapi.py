@@ -10,11 +10,12 @@ from flask import Blueprint, Flask, Response, current_app, json, request, send_f
 from peewee import CharField, ForeignKeyField, IntegerField, TextField, UUIDField
 from playhouse.postgres_ext import ArrayField, BinaryJSONField, DateTimeTZField
 
+from leads_service import bulk
 from leads_service.config import VERSION
 from leads_service.errors import SENTENCE_OF, STATUS_OF
 from leads_service.language import in_language
 from leads_service.models import LEAD_COLUMNS, Lead
-from leads_service.schemas import ConvertBody, LeadBody, ListQuery
+from leads_service.schemas import ConvertBody, ExportQuery, ImportQuery, LeadBody, ListQuery
 
 blueprint = Blueprint("openapi", __name__)
 _SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
@@ -76,6 +77,9 @@ _OPERATIONS = {
     "leads.update_lead": (200, "LeadAnswer", (*_BODY_CODES, "not_found"), "LeadUpdate"),
     "leads.delete_lead": (200, "Deleted", ("not_found", "busy", "timeout", "unavailable"), None),
     "leads.convert": (200, "Converted", (*_BODY_CODES[:4], "foreign_key", "not_found", *_BODY_CODES[6:]), "Convert"),
+    "bulk.export": (200, "Export", _PAGE_CODES, None),
+    "bulk.import_": (200, "Imported", ("bad_json", "too_large", "unsupported_media_type", "validation_failed",
+                                       "email_taken", "id_taken", "busy", "timeout", "unavailable"), "Import"),
     "health.index": (200, "Index", (), None),
     "health.alive": (200, "Health", (), None),
     "health.ready": (200, "Health", ("unavailable",), None),
@@ -108,7 +112,8 @@ def document(app: Flask) -> str:
         spec.components.schema(name, _body_schema(convert, body) | {"examples": [example]})
     for name, schema in _ANSWERS.items():
         spec.components.schema(name, schema)
-    parameters = convert.schema2parameters(ListQuery(), location="query")
+    parameters = {query: convert.schema2parameters(query(), location="query")
+                  for query in (ListQuery, ExportQuery, ImportQuery)}
     for rule in described_rules(app):
         path = documented_path(rule)
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
@@ -116,7 +121,7 @@ def document(app: Flask) -> str:
     return json.dumps(spec.to_dict())
 
 
-def _operation(app, rule, method, list_parameters):
+def _operation(app, rule, method, parameters):
     status, success, codes, body = _OPERATIONS[rule.endpoint]
     view = app.view_functions[rule.endpoint]
     operation = {
@@ -129,11 +134,18 @@ def _operation(app, rule, method, list_parameters):
     }
     if success == "LeadPage":
         # What the path says, the query string cannot say too.
-        operation["parameters"] += [each for each in list_parameters if each["name"] not in rule.arguments]
+        operation["parameters"] += [each for each in parameters[ListQuery] if each["name"] not in rule.arguments]
+    if success == "Export":
+        operation["parameters"] += parameters[ExportQuery]
+        operation["responses"]["200"]["content"] = {kind: {"schema": _TEXT} for kind in bulk.EXPORT_TYPES.values()}
+    if body == "Import":
+        operation["parameters"] += parameters[ImportQuery]
+        content = {kind: {"schema": _TEXT} for kind in bulk.IMPORT_TYPES}
+        operation["requestBody"] = {"required": True, "content": content}
+    elif body:
+        operation["requestBody"] = {"required": body != "Convert", "content": _content(body)}
     if status == 201:
         operation["responses"]["201"]["headers"] = {"Location": {"schema": {"type": "string"}}}
-    if body:
-        operation["requestBody"] = {"required": body != "Convert", "content": _content(body)}
     for code in (*codes, "internal"):
         failure = operation["responses"].setdefault(str(STATUS_OF[code]), _response("", "Failure"))
         sentence = in_language(SENTENCE_OF[code], "en").format(fields="…", field="…", reference="…")
@@ -193,6 +205,11 @@ _ANSWERS = {
                         next_cursor={"type": ["string", "null"]}, total={"type": "integer"}),
     "Deleted": _object(success=_TRUE, data=_object(id=_UUID, message=_TEXT)),
     "Converted": _object(success=_TRUE, data=_object(lead_id=_UUID, client_id=_UUID, message=_TEXT)),
+    "Imported": _object(success=_TRUE, data=_object(
+        **{outcome: {"type": "integer"} for outcome in ("created", "updated", "skipped", "rejected")},
+        unknown_columns={"type": "array", "items": _TEXT},
+        rejects={"type": "array", "maxItems": bulk.MAX_REJECTS, "items": _object(
+            line={"type": "integer"}, column=_TEXT, code=_TEXT, message=_TEXT)})),
     "Index": _object(success=_TRUE, data=_object(name=_TEXT, version=_TEXT)),
     "Health": _object(status=_TEXT, version=_TEXT),
     "Failure": _object(
@@ -201,5 +218,6 @@ _ANSWERS = {
         detail={"description": "The sentence again; on 422 an object, field to list of messages.",
                 "type": ["string", "object"], "additionalProperties": {"type": "array", "items": _TEXT}},
         existing_id={**_UUID, "type": ["string", "null"], "description": "With email_taken: the lead that has it."},
+        line={"type": "integer", "description": "When an import ends at a conflict: the row's line."},
         field={**_TEXT, "description": "With foreign_key: the field whose row is unknown."}),
 }

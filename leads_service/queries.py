@@ -10,7 +10,7 @@ from peewee import SQL, Query, fn
 
 from leads_service.db import database
 from leads_service.models import LEAD_COLUMNS, LEAD_JSON, Lead
-from leads_service.schemas import SORTS, Cursor, Listing
+from leads_service.schemas import SORTS, Cursor, Listing, Selection
 from leads_service.vocabulary import phone_spellings
 
 _FILTERS = {
@@ -60,10 +60,10 @@ def id_of_email(email: str) -> str | None:
 
 def page(listing: Listing, phone_prefix: str) -> Page:
     """The page of leads that `listing` asks for; its cursor is a place behind a row, not a count of rows."""
-    conditions = _conditions(listing, phone_prefix)
+    conditions = conditions_of(listing.selection, phone_prefix)
     order = SORTS[listing.sort]
     ranked = "relevance" in order
-    keys = [SQL(_RELEVANCE, [listing.term]) if key == "relevance" else SQL(key) for key in order]
+    keys = [SQL(_RELEVANCE, [listing.selection.term]) if key == "relevance" else SQL(key) for key in order]
     query = Lead.select(_COLUMNS).where(*conditions, *_behind(listing, order))
     query = query.order_by(*(key.desc() if listing.descending else key.asc() for key in keys))
     # One row more than asked for tells whether there is a next page.
@@ -71,7 +71,7 @@ def page(listing: Listing, phone_prefix: str) -> Page:
     # The JSON is made outside, so that rows skipped by OFFSET cost none.
     rank = f", ({_RELEVANCE})::text" if ranked else ""
     rows = database.execute_sql(f"SELECT row_to_json(lead)::text{rank} FROM ({sql}) AS lead",
-                                [listing.term] * ranked + parameters).fetchall()
+                                [listing.selection.term] * ranked + parameters).fetchall()
     next_cursor = None
     if len(rows) > listing.limit:
         del rows[listing.limit:]
@@ -80,13 +80,14 @@ def page(listing: Listing, phone_prefix: str) -> Page:
     return Page([row[0] for row in rows], next_cursor, _total(listing.count, conditions))
 
 
-def _conditions(listing, phone_prefix):
+def conditions_of(selection: Selection, phone_prefix: str) -> list:
+    """What a row must meet, as Peewee expressions; at least one."""
     conditions = []
-    for name, value in listing.filters:
+    for name, value in selection.filters:
         column, compare = _FILTERS[name]
         conditions.append(compare(column, value))
-    if listing.term:
-        conditions.append(_found(listing.term, phone_prefix))
+    if selection.term:
+        conditions.append(_found(selection.term, phone_prefix))
     return conditions or [SQL("true")]
 
 
@@ -110,7 +111,7 @@ def _behind(listing, order):
         return []
     places = ", ".join(f"%s::{kind}" for kind in order.values())
     columns = ", ".join(_RELEVANCE if key == "relevance" else key for key in order)
-    terms = [listing.term] * ("relevance" in order)
+    terms = [listing.selection.term] * ("relevance" in order)
     return [SQL(f"({columns}) {'<' if listing.descending else '>'} ({places})", [*terms, *listing.cursor.keys])]
 
 

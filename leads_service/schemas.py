@@ -382,11 +382,17 @@ class AllTags(_Described, fields.List):
         return [self.inner.deserialize(tag) for tag in value]
 
 
-class Listing(NamedTuple):
-    """A page that a caller asks for. `filters` are (name, value) pairs, all of which a row must meet."""
+class Selection(NamedTuple):
+    """Which leads a caller means: (name, value) pairs, all of which a row must meet, and a search term."""
 
     filters: tuple[tuple[str, object], ...]
     term: str | None
+
+
+class Listing(NamedTuple):
+    """A page of a selection that a caller asks for."""
+
+    selection: Selection
     sort: str
     descending: bool
     limit: int
@@ -397,21 +403,18 @@ class Listing(NamedTuple):
     @property
     def identity(self) -> str:
         """What a cursor of this list is marked with: the order, and a checksum of what is listed."""
-        listed = repr((sorted(self.filters, key=repr), self.term))
+        listed = repr((sorted(self.selection.filters, key=repr), self.selection.term))
         return f"{'-' * self.descending}{self.sort}.{binascii.crc32(listed.encode()):08x}"
 
 
 _SORTABLE = [sort for sort in SORTS if sort != "relevance"]
 
 
-class ListQuery(Schema):
-    """The parameters of every list route; loads to a Listing. Values are strings, `tag` a list of them."""
+class SelectionQuery(Schema):
+    """The parameters that select leads. Values are strings, `tag` a list of them."""
 
     error_messages = {"unknown": UNKNOWN_PARAMETER}
 
-    limit = WholeNumber(1, MAX_LIMIT, typed=True, load_default=100)
-    offset = WholeNumber(0, MAX_BIGINT, typed=True)
-    cursor = CursorText()
     status = Status()
     owner = Text()
     source = Text()
@@ -425,11 +428,8 @@ class ListQuery(Schema):
     created_from = Moment()
     created_to = Moment(end=True)
     q = Text(255)
-    sort = OneOf((*_SORTABLE, *(f"-{name}" for name in _SORTABLE), "relevance"), load_default="-created_at")
-    count = OneOf(("none", "exact", "estimated"), load_default="none")
 
-    @post_load
-    def _listing(self, given, **kwargs):
+    def _selection(self, given):
         pairs = []
         for name in FILTERS:
             if name not in given:
@@ -441,15 +441,30 @@ class ListQuery(Schema):
                     pairs.append(("stage", value.stage))
             else:
                 pairs.append((name, tuple(value) if name == "tag" else value))
+        return Selection(tuple(pairs), given.get("q"))
+
+
+class ListQuery(SelectionQuery):
+    """The parameters of every list route; loads to a Listing."""
+
+    limit = WholeNumber(1, MAX_LIMIT, typed=True, load_default=100)
+    offset = WholeNumber(0, MAX_BIGINT, typed=True)
+    cursor = CursorText()
+    sort = OneOf((*_SORTABLE, *(f"-{name}" for name in _SORTABLE), "relevance"), load_default="-created_at")
+    count = OneOf(("none", "exact", "estimated"), load_default="none")
+
+    @post_load
+    def _listing(self, given, **kwargs):
         sort = given["sort"]
-        listing = Listing(tuple(pairs), given.get("q"), sort.lstrip("-"), sort.startswith("-") or sort == "relevance",
-                          given["limit"], given.get("offset", 0), given.get("cursor"), given["count"])
+        listing = Listing(
+            self._selection(given), sort.lstrip("-"), sort.startswith("-") or sort == "relevance", given["limit"],
+            given.get("offset", 0), given.get("cursor"), given["count"])
         errors = {}
         if listing.cursor and "offset" in given:
             errors["offset"] = [CURSOR_AND_OFFSET]
         if listing.cursor and listing.cursor.listing != listing.identity:
             errors["cursor"] = [BAD_CURSOR]
-        if sort == "relevance" and not listing.term:
+        if sort == "relevance" and not listing.selection.term:
             errors["sort"] = [RELEVANCE_NEEDS_TERM]
         if errors:
             raise ValidationError(errors)
@@ -458,11 +473,29 @@ class ListQuery(Schema):
 
 FILTERS = ("status", "owner", "source", "stage", "segment", "city", "company", "tag", "interest_level_min",
            "interest_level_max", "created_from", "created_to")
-LIST_QUERY = ListQuery()
 
 
-def load_listing(arguments, **path_values: str) -> Listing:
-    """The Listing that a query string (a MultiDict) and the values out of the path ask for; raises ValidationError.
+class ExportQuery(SelectionQuery):
+    """The parameters of an export; loads to (Selection, format)."""
+
+    format = OneOf(("csv", "ndjson"), load_default="csv")
+
+    @post_load
+    def _export(self, given, **kwargs):
+        return self._selection(given), given["format"]
+
+
+class ImportQuery(Schema):
+    """The parameters of an import."""
+
+    error_messages = {"unknown": UNKNOWN_PARAMETER}
+
+    on_conflict = OneOf(("skip", "update", "fail"), load_default="skip")
+    dry_run = OneOf(("false", "true"), load_default="false")
+
+
+def load_query(schema: Schema, arguments, **path_values: str):
+    """What `schema` makes of a query string (a MultiDict) and the values out of the path; raises ValidationError.
 
     A parameter given twice, or in the query string beside its path, is an error; `tag` alone may be repeated.
     """
@@ -472,9 +505,9 @@ def load_listing(arguments, **path_values: str) -> Listing:
     repeated = {name: [REPEATED] for name, values in given.items() if len(values) > 1 and name != "tag"}
     query = {name: values if name == "tag" else values[0] for name, values in given.items() if name not in repeated}
     try:
-        listing = LIST_QUERY.load(query)
+        loaded = schema.load(query)
     except ValidationError as error:
         raise ValidationError(error.normalized_messages() | repeated) from None
     if repeated:
         raise ValidationError(repeated)
-    return listing
+    return loaded

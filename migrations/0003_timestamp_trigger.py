@@ -1,4 +1,4 @@
-"""updated_at moves by itself whenever a lead changes."""
+"""updated_at moves by itself whenever a lead changes, save in a transaction that says it brings the time along."""
 
 from migrations.ddl import found, make, unmake
 
@@ -9,7 +9,9 @@ def up(migrator, db):
     make(db, "function", "leads_set_timestamp()", """
         CREATE FUNCTION leads_set_timestamp() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
-            NEW.updated_at = now();
+            IF current_setting('leads.keep_updated_at', true) IS DISTINCT FROM 'on' THEN
+                NEW.updated_at = now();
+            END IF;
             RETURN NEW;
         END $$""")
     make(db, "trigger", "trg_leads_set_timestamp", """

@@ -29,6 +29,8 @@ _DROP = {
     "trigger": "DROP TRIGGER {name} ON {table}", "column": "ALTER TABLE {table} DROP COLUMN {name}",
     "default": "ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT",
 }
+# A plain DROP INDEX would queue up behind whatever killed the build, and every reader of the table behind it.
+_DROP_INVALID = "DROP INDEX CONCURRENTLY {name}"
 
 
 def found(db, kind: str, name: str, table: str | None = None) -> bool | None:
@@ -43,7 +45,7 @@ def make(db, kind: str, name: str, sql: str, table: str | None = None) -> bool:
     if there:
         return False
     if there is False:
-        db.execute_sql(f"DROP INDEX {name}")
+        db.execute_sql(_DROP_INVALID.format(name=name))
     # The journal first: killed in between, the next run finds nothing made and makes it.
     db.execute_sql(f"INSERT INTO {JOURNAL} (object) VALUES (%s) ON CONFLICT DO NOTHING", (_key(kind, name, table),))
     db.execute_sql(sql)
@@ -53,8 +55,9 @@ def make(db, kind: str, name: str, sql: str, table: str | None = None) -> bool:
 def unmake(db, kind: str, name: str, table: str | None = None) -> None:
     """Drop the object if `make` made it."""
     if made(db, kind, name, table):
-        if found(db, kind, name, table) is not None:
-            db.execute_sql(_DROP[kind].format(name=name, table=table))
+        there = found(db, kind, name, table)
+        if there is not None:
+            db.execute_sql((_DROP[kind] if there else _DROP_INVALID).format(name=name, table=table))
         db.execute_sql(f"DELETE FROM {JOURNAL} WHERE object = %s", (_key(kind, name, table),))
 
 

@@ -155,7 +155,7 @@ def make_database(server_url):
 def connected(url):
     """A Database of its own for `url`, closed afterwards."""
     own = Database(None)
-    own.configure(url, connections=1, recycle=3600, statement_timeout=0)
+    own.configure(url, connections=2, recycle=3600, statement_timeout=0)
     try:
         yield own
     finally:

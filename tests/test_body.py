@@ -5,8 +5,7 @@ import http.client
 import json
 
 import pytest
-
-from tests.conftest import Reply, service
+from conftest import Reply, service
 
 
 @pytest.mark.parametrize("raw", [

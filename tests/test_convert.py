@@ -4,8 +4,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
-from tests.conftest import sql
+from conftest import sql
 
 CLIENT = "SELECT type, name, company_name, email, phone, address, city, tags, status FROM clients WHERE id = %s"
 

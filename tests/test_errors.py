@@ -4,10 +4,10 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from conftest import sql
 
 from leads_service import errors
 from leads_service.db import database
-from tests.conftest import sql
 
 ZERO = str(uuid.UUID(int=0))
 WORDS = (b"psycopg", b"traceback", b"select ", b"insert into", b"peewee", b"<html", b"detail:")

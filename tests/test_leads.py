@@ -3,8 +3,7 @@
 import uuid
 
 import pytest
-
-from tests.conftest import sql
+from conftest import sql
 
 FIELDS = [
     "id", "name", "email", "phone", "source", "stage", "status", "interest_level", "notes", "tags", "address", "city",

@@ -4,9 +4,8 @@ import base64
 import urllib.parse
 
 import pytest
+from conftest import sql
 from playhouse.test_utils import assert_query_count
-
-from tests.conftest import sql
 
 
 def names(reply):

@@ -5,11 +5,11 @@ import re
 import subprocess
 
 import pytest
+from conftest import ROOT
 
 from leads_service.config import SettingsSchema
 from leads_service.errors import STATUS_OF
 from leads_service.openapi import described_rules, documented_path
-from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 

@@ -1,25 +1,22 @@
-"""Text cells of a CSV file ↔ the values of a lead's fields."""
+"""The text of a CSV cell ↔ a field's value."""
 
 import json
 import re
 
 _ARRAY_ITEM = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|((?:[^",{}\\\s]|\\.)(?:[^",{}\\]|\\.)*?))\s*(,|\}\Z)', re.DOTALL)
+# What a spreadsheet takes for a formula, behind any number of the quotes that keep it from doing so (OWASP, CSV
+# injection).
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
-def value_of(field: str, cell: str) -> object:
-    """What a CSV cell means for `field`, as a body would hold it; an empty cell is null.
+def neutral(text: str) -> str:
+    """`text` as a cell that no spreadsheet runs; `original` undoes it."""
+    return "'" + text if _FORMULA.match(text) else text
 
-    Raises ValueError when an array or JSON cell is malformed.
-    """
-    if not cell.strip():
-        return None
-    if field == "tags":
-        return parse_array(cell)
-    if field in ("notes", "activities"):
-        return json.loads(cell)
-    if field == "interest_level":
-        return int(cell) if re.fullmatch(r"\s*-?[0-9]{1,20}\s*", cell) else cell
-    return cell
+
+def original(cell: str) -> str:
+    """The text that `neutral` made `cell` of."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
 
 
 def parse_array(literal: str) -> list[str | None]:
@@ -42,3 +39,13 @@ def parse_array(literal: str) -> list[str | None]:
             return items
         position = found.end()
     raise ValueError("not an array literal such as {a,\"b c\"}")
+
+
+def array_literal(items: list[str]) -> str:
+    """`items` as a PostgreSQL array literal, every item quoted."""
+    return "{" + ",".join('"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in items) + "}"
+
+
+def json_text(value: object) -> str:
+    """`value` as JSON text."""
+    return json.dumps(value, ensure_ascii=False)

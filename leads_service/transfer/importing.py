@@ -1,132 +1,269 @@
-"""Leads out of a file into the table, under the very rules of the API."""
+"""Leads out of a source into the table, batch by batch."""
 
-import csv
-import datetime as dt
+import contextlib
 import io
-import json
-import uuid
-from collections.abc import Iterator
-from itertools import islice
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
-from marshmallow import ValidationError
+from peewee import DataError, IntegrityError
 
 from leads_service.db import Database
+from leads_service.errors import SENTENCE_OF, database_problem, retrying
+from leads_service.language import Sentence
 from leads_service.models import LEAD_COLUMNS
-from leads_service.schemas import LeadBody, Moment
-from leads_service.transfer.cells import value_of
+from leads_service.schemas import LeadBody
+from leads_service.transfer.cells import array_literal, json_text
+from leads_service.transfer.rows import Incoming, Reader
+from leads_service.transfer.sources import Fault, Row, Source
 
-BATCH = 2000  # rows in a transaction
+BATCH = 5000  # rows in a transaction: the longest that another writer of one of them waits
+ON_CONFLICT = ("skip", "update", "fail")
 
-
-class Report(NamedTuple):
-    """How many leads were made, were there already, and could not come."""
-
-    created: int
-    skipped: int
-    rejected: int
-
-
-class SourceError(ValueError):
-    """The file as a whole cannot be read; the message is one sentence."""
+_KEPT_BY_ID = Sentence("Ignorée : le lead {id} existe déjà et diffère.",
+                       "Skipped: the lead {id} exists already and differs.")
+_KEPT_BY_EMAIL = Sentence("Ignorée : le lead {id} a déjà cet e-mail.",
+                          "Skipped: the lead {id} has this e-mail already.")
 
 
-def import_leads(database: Database, path: Path, rules: LeadBody, reject) -> Report:
-    """Load the CSV file at `path`, whose header names columns of leads.
+class ConflictError(ValueError):
+    """A row is there already and `on_conflict` is fail: nothing was written. Has the row and the fault."""
 
-    Rows that break a rule are passed to `reject(line, messages)` and left out. Leads that are there already, by id or
-    e-mail, stay as they are, so running it again is harmless. Raises SourceError.
+    def __init__(self, row: Row, fault: Fault):
+        super().__init__(str(fault.message))
+        self.row = row
+        self.fault = fault
+
+
+@dataclass
+class Report:
+    """What became of the rows. `unknown` are the headings that have no column, whose values went to notes."""
+
+    created: int = 0
+    updated: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    unknown: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """How many rows were seen."""
+        return self.created + self.updated + self.skipped + self.rejected
+
+
+def import_leads(database: Database, source: Source, rules: LeadBody, *, on_conflict: str = "skip",
+                 dry_run: bool = False, defaults: dict[str, str] | None = None, reject: Callable[[Row, Fault], None],
+                 progress: Callable[[Report], None] = lambda report: None) -> Report:
+    """Write the leads of `source`; the rules of the API judge each.
+
+    A lead that is there already, by id or else by e-mail, is skipped, updated, or (`fail`) ends the import with
+    ConflictError and nothing written. `reject(row, fault)` is told of every row that cannot come, and of every skipped
+    one whose values the table does not have. `dry_run` reports the same and writes nothing. Each batch is a transaction
+    of its own, so that the next run completes a killed one. Raises SourceError, ConflictError and database errors.
     """
-    created = skipped = rejected = 0
-    rows = _rows(path)
-    with database.connection_context():
-        database.execute_sql("SET statement_timeout = 0")
-        database.execute_sql("CREATE TEMP TABLE IF NOT EXISTS leads_incoming (LIKE leads) ON COMMIT DELETE ROWS")
-        while batch := list(islice(rows, BATCH)):
-            leads = []
-            for line, cells in batch:
-                try:
-                    leads.append(_lead(cells, rules))
-                except ValidationError as error:
-                    rejected += 1
-                    reject(line, error.normalized_messages())
-            made = _write(database, leads)
-            created += made
-            skipped += len(leads) - made
-    return Report(created, skipped, rejected)
+    reader = Reader(source, rules, defaults or {})
+    writer = _Writer(database, on_conflict, dry_run)
+    report = writer.report
 
+    def settle(under_way, faults):
+        report.rejected += len(faults)
+        for row, fault in sorted(faults + under_way.result(), key=lambda refused: refused[0].line):
+            reject(row, fault)
+        progress(report)
 
-def _rows(path) -> Iterator[tuple[int, dict]]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, [])
-            unknown = [name for name in header if name not in LEAD_COLUMNS]
-            if unknown or "name" not in header:
-                raise SourceError(f"The header of {path} must name columns of leads, name among them; "
-                                  f"found: {', '.join(unknown or header) or 'nothing'}.")
-            before = reader.line_num
-            for cells in reader:
-                yield before + 1, dict(zip(header, cells, strict=False)) | {"": len(cells) - len(header)}
-                before = reader.line_num
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path} cannot be read: {error}.") from error
-
-
-_MOMENT = Moment()
-
-
-def _lead(cells, rules):
-    errors, body = {}, {}
-    if cells.pop(""):
-        raise ValidationError({"row": ["The row has not as many cells as the header."]})
-    times = {}
-    for name, cell in cells.items():
+    # The database writes one batch while the next one is read: each of the two has a processor to itself.
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(writer.begin).result()
+        failure = None
         try:
-            if name in ("created_at", "updated_at"):
-                times[name] = _MOMENT.deserialize(cell) if cell.strip() else None
+            before = None
+            for batch, faults in _batches(source.rows, reader):
+                if before:
+                    settle(*before)
+                before = (beside.submit(writer.write, batch), faults)
+            settle(*before)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            beside.submit(writer.end, failure).result()
+    report.unknown = list(reader.unknown)
+    return report
+
+
+def _batches(rows, reader) -> Iterator[tuple[list[Incoming], list[tuple[Row, Fault]]]]:
+    """Batches in which no two leads share an id or an e-mail, each with the faults found on the way."""
+    batch, faults, keys = [], [], set()
+    for row in rows:
+        read = reader.read(row)
+        if isinstance(read, Fault):
+            faults.append((row, read))
+        else:
+            own = {read.lead["id"], (read.lead.get("email") or "").lower()} - {""}
+            if own & keys:
+                yield batch, faults
+                batch, faults, keys = [], [], set()
+            batch.append(read)
+            keys |= own
+        if len(batch) + len(faults) >= BATCH:
+            yield batch, faults
+            batch, faults, keys = [], [], set()
+    yield batch, faults
+
+
+_COLUMNS = ", ".join(LEAD_COLUMNS)
+_MADE = """CREATE TEMP TABLE IF NOT EXISTS leads_incoming ON COMMIT DROP AS
+           SELECT 0 AS number, '{}'::text[] AS given, """ + _COLUMNS + " FROM leads LIMIT 0"
+_SAME = " AND ".join(f"(there.{column} IS NOT DISTINCT FROM i.{column} OR '{column}' <> ALL (given))"
+                     for column in LEAD_COLUMNS)
+_UPDATES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (given) THEN i.{column} ELSE there.{column} END"
+                     for column in LEAD_COLUMNS if column != "id")
+# One look-up a row, by LATERAL and LIMIT, whatever the planner thinks of a table that it has never seen.
+_THERE = f"""
+    SELECT number, there.id::text, there.id = i.id, {_SAME}
+    FROM leads_incoming i CROSS JOIN LATERAL (
+        SELECT * FROM ((SELECT {_COLUMNS} FROM leads l WHERE l.id = i.id LIMIT 1) UNION ALL
+                       (SELECT {_COLUMNS} FROM leads l WHERE lower(l.email) = lower(i.email) LIMIT 1)) AS found
+        ORDER BY found.id <> i.id LIMIT 1) AS there
+    ORDER BY number"""
+_COPY_MET = f"""
+    INSERT INTO leads ({_COLUMNS}) SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL (
+        (SELECT {_COLUMNS} FROM {{real}} l WHERE l.id = i.id LIMIT 1) UNION
+        (SELECT {_COLUMNS} FROM {{real}} l WHERE lower(l.email) = lower(i.email) LIMIT 1)) AS met
+    ON CONFLICT DO NOTHING"""
+_KEYS = {"client_id": "clients", "company_id": "companies"}
+
+
+class _Raced(Exception):
+    """Another writer made one of the batch's leads meanwhile: look again."""
+
+
+class _Writer:
+    """Writes batches; all of its methods run in one thread, whose connection it uses."""
+
+    def __init__(self, database, on_conflict, dry_run):
+        self.report = Report()
+        self._database = database
+        self._on_conflict = on_conflict
+        self._dry_run = dry_run
+        self._scope = contextlib.ExitStack()
+
+    def begin(self):
+        self._scope.enter_context(self._database.connection_context())
+        if self._dry_run or self._on_conflict == "fail":
+            # All or nothing: one transaction around the batches.
+            self._whole = self._scope.enter_context(self._database.atomic())
+        if self._dry_run:
+            # From here on, `leads` is a table of this connection's own, into which the real leads that a batch meets
+            # are copied: a dry run does what a real one does, to the copies.
+            schema, = self._database.execute_sql("SELECT quote_ident(nspname) FROM pg_class c JOIN pg_namespace n "
+                                                 "ON n.oid = relnamespace WHERE c.oid = 'leads'::regclass").fetchone()
+            self._real = f"{schema}.leads"
+            for statement in ("CREATE TEMP TABLE leads (LIKE leads INCLUDING DEFAULTS INCLUDING CONSTRAINTS, "
+                              "PRIMARY KEY (id)) ON COMMIT DROP",
+                              "CREATE UNIQUE INDEX uq_leads_email_lower ON leads (lower(email))"):
+                self._database.execute_sql(statement)
+
+    def end(self, failure):
+        if self._dry_run and not failure:
+            self._whole.rollback()
+        self._scope.__exit__(type(failure) if failure else None, failure, None)
+
+    def write(self, batch):
+        """Write `batch`; gives the rows that were refused or skipped although they differ, with the reasons."""
+        try:
+            while True:
+                with contextlib.suppress(_Raced):
+                    counts, refused = retrying(lambda: self._transaction(batch))
+                    break
+        except (IntegrityError, DataError) as error:
+            if len(batch) > 1:
+                return self._halves(batch)
+            problem = database_problem(error)
+            self.report.rejected += 1
+            column = problem.extra.get("field") or {"email_taken": "email", "id_taken": "id"}.get(problem.code, "")
+            return [(batch[0].row, Fault(column, problem.code, problem.sentence))]
+        if counts is None:
+            return self._halves(batch)
+        for outcome, count in counts.items():
+            setattr(self.report, outcome, getattr(self.report, outcome) + count)
+        return refused
+
+    def _halves(self, batch):
+        middle = len(batch) // 2
+        return self.write(batch[:middle]) + self.write(batch[middle:])
+
+    def _transaction(self, batch):
+        """({outcome: rows}, refused); (None, None) when two rows mean one lead and must not be written at once."""
+        if not batch:
+            return {}, []
+        execute = self._database.execute_sql
+        with self._database.atomic():
+            execute(_MADE)
+            execute("TRUNCATE leads_incoming")
+            lines = "\n".join(f"{number}\t{_copied(array_literal(sorted(each.given)))}\t"
+                              + "\t".join([_copied(write(each.lead.get(column))) for column, write in _TEXT_OF.items()])
+                              for number, each in enumerate(batch))
+            self._database.cursor().copy_expert(f"COPY leads_incoming (number, given, {_COLUMNS}) FROM STDIN",
+                                                io.StringIO(lines))
+            if self._dry_run:
+                execute(_COPY_MET.format(real=self._real))
+            orphans = self._orphans(batch)
+            there = [found for found in self._there() if found[0] not in orphans]
+            if len({lead_id for _, lead_id, _, _ in there}) < len(there):
+                return None, None
+            if there and self._on_conflict == "fail":
+                number, _, by_id, _ = there[0]
+                column = "id" if by_id else "email"
+                fault = Fault(column, f"{column}_taken", SENTENCE_OF[f"{column}_taken"])
+                raise ConflictError(batch[number].row, fault)
+            changed = [(number, lead_id, by_id) for number, lead_id, by_id, same in there if not same]
+            refused = [(batch[number].row, fault) for number, fault in orphans.items()]
+            updated = 0
+            if self._on_conflict == "update":
+                updated = len(changed)
+                if changed:
+                    self._update(changed)
             else:
-                body[name] = value_of(name, cell)
-        except ValidationError as error:
-            errors[name] = error.messages
-        except ValueError as error:
-            errors[name] = [f"{error}."]
-    if body.get("interest_level", "") is None:
-        del body["interest_level"]
-    try:
-        lead = rules.load(body)
-    except ValidationError as error:
-        raise ValidationError(error.normalized_messages() | errors) from None
-    if errors:
-        raise ValidationError(errors)
-    now = dt.datetime.now(dt.UTC)
-    created = times.get("created_at") or now
-    return {"id": uuid.uuid4(), "interest_level": 0, "notes": {}, "tags": [], "activities": [], **lead,
-            "created_at": created, "updated_at": times.get("updated_at") or created}
+                refused += [(batch[number].row, Fault("id", "id_taken", _KEPT_BY_ID.format(id=lead_id)) if by_id else
+                             Fault("email", "email_taken", _KEPT_BY_EMAIL.format(id=lead_id)))
+                            for number, lead_id, by_id in changed]
+            gone = [*orphans, *(number for number, *_ in there)]
+            made = execute(f"INSERT INTO leads ({_COLUMNS}) SELECT {_COLUMNS} FROM leads_incoming "
+                           "WHERE number <> ALL (%s) ORDER BY number ON CONFLICT DO NOTHING", (gone,)).rowcount
+            if made < len(batch) - len(gone):
+                raise _Raced
+        return {"created": made, "updated": updated, "skipped": len(there) - updated, "rejected": len(orphans)}, refused
+
+    def _orphans(self, batch):
+        """{number: Fault} of the leads whose client or company does not exist."""
+        orphans = {}
+        for column, table in _KEYS.items():
+            if any(each.lead.get(column) for each in batch):
+                rows = self._database.execute_sql(
+                    f"SELECT number FROM leads_incoming i WHERE {column} IS NOT NULL "
+                    f"AND NOT EXISTS (SELECT 1 FROM {table} WHERE id = i.{column}) ORDER BY number").fetchall()
+                fault = Fault(column, "foreign_key", SENTENCE_OF["foreign_key"].format(field=column))
+                orphans |= {number: fault for (number,) in rows}
+        return orphans
+
+    def _there(self):
+        """(number, id, whether by id, whether it has all of its values) of the leads that are there already."""
+        return self._database.execute_sql(_THERE).fetchall()
+
+    def _update(self, changed):
+        self._database.execute_sql("SET LOCAL leads.keep_updated_at = 'on'")
+        self._database.execute_sql(
+            f"UPDATE leads there SET {_UPDATES} FROM leads_incoming i "
+            "JOIN unnest(%s, %s::uuid[]) AS pair(number, lead_id) USING (number) WHERE there.id = lead_id",
+            ([number for number, *_ in changed], [lead_id for _, lead_id, _ in changed]))
 
 
-def _write(database, leads):
-    if not leads:
-        return 0
-    columns = ", ".join(LEAD_COLUMNS)
-    lines = ("\t".join(_copied(lead.get(column)) for column in LEAD_COLUMNS) for lead in leads)
-    with database.atomic():
-        cursor = database.cursor()
-        cursor.copy_expert(f"COPY leads_incoming ({columns}) FROM STDIN", io.StringIO("\n".join(lines)))
-        return database.execute_sql(f"INSERT INTO leads ({columns}) SELECT {columns} FROM leads_incoming "
-                                    "ON CONFLICT DO NOTHING").rowcount
-
-
+_TEXT_OF = dict.fromkeys(LEAD_COLUMNS, lambda value: value) | {
+    "tags": array_literal, "notes": json_text, "activities": json_text}
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def _copied(value):
     """A value in COPY's text format (PostgreSQL's documentation of COPY)."""
-    if value is None:
-        return "\\N"
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        value = "{" + ",".join('"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in value) + "}"
-    elif isinstance(value, list | dict):
-        value = json.dumps(value, ensure_ascii=False)
-    return str(value).translate(_ESCAPES)
+    return "\\N" if value is None else str(value).translate(_ESCAPES)

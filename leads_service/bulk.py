@@ -1,0 +1,63 @@
+"""Leads in and out in bulk over HTTP: the engines of `flask leads import` and `export`."""
+
+import io
+
+from flask import Blueprint, Response, current_app, jsonify, request
+
+from leads_service.body import read_body, require_media_type
+from leads_service.db import database
+from leads_service.errors import Problem, validation_problem
+from leads_service.language import in_language, preferred_language
+from leads_service.schemas import ExportQuery, ImportQuery, LeadBody, load_query
+from leads_service.transfer.exporting import export_leads
+from leads_service.transfer.importing import ConflictError, import_leads
+from leads_service.transfer.sources import SourceError, read
+
+blueprint = Blueprint("bulk", __name__, url_prefix="/leads")
+IMPORT_TYPES = ("text/csv", "application/x-ndjson", "application/json")
+EXPORT_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
+MAX_REJECTS = 1000  # named in one answer; all of them are counted
+_EXPORT_QUERY = ExportQuery()
+_IMPORT_QUERY = ImportQuery()
+
+
+@blueprint.get("/export")
+def export():
+    """The leads that the filters select, newest first, as a file."""
+    selection, format = load_query(_EXPORT_QUERY, request.args)
+    pieces = export_leads(database, selection, current_app.extensions["leads_settings"].phone_prefix, format)
+    # The first piece before the answer begins: a database that is down is still a 503 then.
+    return Response(_stream(next(pieces, ""), pieces), mimetype=EXPORT_TYPES[format],
+                    headers={"Content-Disposition": f"attachment; filename=leads.{format}"})
+
+
+def _stream(first, others):
+    # A generator, not itertools.chain: when the client goes away, closing it closes the other one.
+    yield first
+    yield from others
+
+
+@blueprint.post("/import")
+def import_():
+    """Bring in the leads of a CSV, NDJSON or JSON body."""
+    settings = current_app.extensions["leads_settings"]
+    require_media_type(request, *IMPORT_TYPES)
+    options = load_query(_IMPORT_QUERY, request.args)
+    language = preferred_language(request)
+    rejects = []
+
+    def reject(row, fault):
+        rejects.append({"line": row.line, "column": fault.column, "code": fault.code,
+                        "message": in_language(fault.message, language)})
+
+    try:
+        source = read(io.BufferedReader(io.BytesIO(read_body(request, settings.max_body))))
+        report = import_leads(database, source, LeadBody(settings.phone_prefix), on_conflict=options["on_conflict"],
+                              dry_run=options["dry_run"] == "true", reject=reject)
+    except SourceError as error:
+        raise validation_problem({"body": [error.sentence]}) from error
+    except ConflictError as error:
+        raise Problem(error.fault.code, error.fault.message, line=error.row.line) from error
+    return jsonify(success=True, data={
+        "created": report.created, "updated": report.updated, "skipped": report.skipped, "rejected": report.rejected,
+        "unknown_columns": report.unknown, "rejects": rejects[:MAX_REJECTS]})
