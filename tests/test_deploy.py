@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, Caller, free_port
 
 from leads_service.errors import LEAD_NOT_FOUND, SENTENCE_OF
-from leads_service.schemas import NUL
+from leads_service.fields import NUL
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
 SYSTEMD_ANALYZE = shutil.which("systemd-analyze")

@@ -10,8 +10,9 @@ from marshmallow import ValidationError
 
 from leads_service.body import parse_json
 from leads_service.errors import Problem, validation_problem
+from leads_service.fields import Moment
 from leads_service.language import Sentence
-from leads_service.schemas import LeadBody, Moment
+from leads_service.schemas import LeadBody
 from leads_service.transfer.cells import parse_array
 from leads_service.transfer.columns import column_of, is_legacy
 from leads_service.transfer.sources import Fault, Row, Source, SourceError
