@@ -15,7 +15,7 @@ from leads_service.models import LEAD_COLUMNS
 from leads_service.schemas import LeadBody
 from leads_service.transfer.cells import array_literal, json_text
 from leads_service.transfer.rows import Incoming, Reader
-from leads_service.transfer.sources import Fault, Row, Source
+from leads_service.transfer.sources import Fault, Row, Source, SourceError
 
 BATCH = 5000  # rows in a transaction: the longest that another writer of one of them waits
 ON_CONFLICT = ("skip", "update", "fail")
@@ -73,15 +73,19 @@ def import_leads(database: Database, source: Source, rules: LeadBody, *, on_conf
 
     # The database writes one batch while the next one is read: each of the two has a processor to itself.
     with ThreadPoolExecutor(1) as beside:
-        beside.submit(writer.begin).result()
-        failure = None
+        before = failure = None
         try:
-            before = None
+            beside.submit(writer.begin).result()
             for batch, faults in _batches(source.rows, reader):
                 if before:
                     settle(*before)
                 before = (beside.submit(writer.write, batch), faults)
             settle(*before)
+        except SourceError as error:
+            if before:
+                settle(*before)
+            failure = error
+            raise
         except BaseException as error:
             failure = error
             raise
