@@ -163,7 +163,7 @@ def _release(data_dir):
     owner, share, _ = _shares[data_dir]
     if owner != os.getpid():
         return  # a forked worker; its parent stops the server
-    with _locked(data_dir / "start.lock"):
+    with share, _locked(data_dir / "start.lock"):
         try:
             fcntl.flock(share, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -83,9 +83,12 @@ def test_importing_again_creates_nothing(write, db_url, api):
     for expected in ((1, 0, 0, 1), (0, 0, 1, 1)):
         assert counts(bring(db_url, path)[0]) == expected
     # Without ids and e-mails too: a row is known by what it says.
-    path = write("Entreprise;Contact;Statut\r\nACME;Zoé;Perdu\r\nACME;Zoé;Perdu\r\nACME;Bob;Perdu\r\n")
+    path = write("Entreprise;Contact;Statut;id;created_at;interest_level\r\nACME;Zoé;Perdu;;;\r\nACME;Zoé;Perdu;;;\r\n"
+                 "ACME;Bob;Perdu;;;\r\n")
     for expected in ((2, 0, 1, 0), (0, 0, 3, 0)):
-        assert counts(bring(db_url, path)[0]) == expected
+        report, rejects = bring(db_url, path)
+        assert (counts(report), rejects) == (expected, [])
+    assert flask("verify", path, DATABASE_URL=db_url).returncode == 0
 
 
 # --- the legacy table ---

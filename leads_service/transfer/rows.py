@@ -80,12 +80,13 @@ class Reader:
             errors = error.normalized_messages() | errors
         if errors:
             return _fault(errors)
+        lead |= {name: moment for name, moment in times.items() if moment}
+        given &= lead.keys()  # a blank id, time or interest_level is none
+        if values.get("status") and pipeline_of(values["status"]).stage:
+            given.add("stage")
         if "id" not in lead:
             # The same row has the same id in every run, so that a run can be repeated.
             lead["id"] = uuid.uuid5(_NAMESPACE, json.dumps(row.values, sort_keys=True, default=str))
-        lead |= {name: moment for name, moment in times.items() if moment}
-        if "status" in given and pipeline_of(values["status"] or "") and pipeline_of(values["status"]).stage:
-            given.add("stage")
         lead.setdefault("created_at", self._now)
         return Incoming(row, {"interest_level": 0, "notes": {}, "tags": [], "activities": [],
                               "updated_at": lead["created_at"], **lead}, frozenset(given))
