@@ -29,7 +29,9 @@ def test_every_error_code_is_in_the_readme():
 
 
 def test_every_dependency_has_its_line_in_the_readme():
-    pinned = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    own, _, _ = (ROOT / "requirements.txt").read_text().partition("# What those bring along")
+    pinned = re.findall(r"^([\w-]+)==", own, re.MULTILINE)
+    assert len(pinned) > 10
     assert [name for name in pinned if not re.search(rf"^- \*\*{name}\*\* ", README, re.MULTILINE)] == []
 
 
