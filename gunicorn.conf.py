@@ -4,7 +4,6 @@ import logging.config
 import sys
 
 from gunicorn.glogging import Logger
-from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import ThreadWorker
 
 from leads_service import embedded, migrator
@@ -54,9 +53,9 @@ class worker_class(ThreadWorker):
     """gunicorn's gthread, which ends at once when it is told to."""
 
     def handle_quit(self, sig, frame):
-        # gthread's own would shut its pool down right here, in the signal handler: a wait without end for a lock, when
-        # the signal came while a request was being put into the pool. The interpreter ends the pool's threads anyway.
-        Worker.handle_quit(self, sig, frame)
+        # gthread's own would shut its pool down and exit right here, in the signal handler: a wait without end for a
+        # lock, or a stack in the log, when the signal came while a request was being put into the pool.
+        self.handle_exit(sig, frame)
 
     def murder_keepalived(self):
         # Nor is a connection that nobody uses worth waiting for, on the way out; gthread's own waits 30 s.

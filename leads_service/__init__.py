@@ -1,5 +1,7 @@
 """The leads service: a Flask application over the ERP's leads in PostgreSQL."""
 
+import re
+
 from flask import Flask
 from flask_cors import CORS
 
@@ -35,6 +37,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         app.register_blueprint(blueprint)
     app.extensions["leads_openapi"] = openapi.document(app)
     if settings.allowed_origins:
-        CORS(app, origins=list(settings.allowed_origins), expose_headers=["Location", "Retry-After"], max_age=600)
+        # As patterns of their own: flask-cors would take the brackets of an IPv6 address for one.
+        origins = [re.compile(re.escape(origin) + r"\Z") for origin in settings.allowed_origins]
+        CORS(app, origins=origins, expose_headers=["Location", "Retry-After"], max_age=600)
     app.cli.add_command(cli.leads)
     return app

@@ -94,6 +94,7 @@ def database_problem(error: Exception) -> Problem:
     driver = _driver_error(error)
     state = getattr(driver, "pgcode", None)
     if isinstance(error, MaxConnectionsExceeded) or (state is None and _lost_connection(driver)):
+        log.error("The database cannot serve this request: %s", driver_message(error))
         return Problem("unavailable", headers=_RETRY_AFTER)
     if state is None:
         return _internal(error)

