@@ -8,7 +8,7 @@ from leads_service.body import read_body, require_media_type
 from leads_service.db import database
 from leads_service.errors import Problem, validation_problem
 from leads_service.language import in_language, preferred_language
-from leads_service.schemas import ExportQuery, ImportQuery, LeadBody, load_query
+from leads_service.schemas import ExportQuery, ImportQuery, load_query
 from leads_service.transfer.exporting import export_leads
 from leads_service.transfer.importing import ConflictError, import_leads
 from leads_service.transfer.sources import SourceError, read
@@ -25,7 +25,7 @@ _IMPORT_QUERY = ImportQuery()
 def export():
     """The leads that the filters select, newest first, as a file."""
     selection, format = load_query(_EXPORT_QUERY, request.args)
-    pieces = export_leads(database, selection, current_app.extensions["leads_settings"].phone_prefix, format)
+    pieces = export_leads(database, selection, current_app.extensions["leads_rules"].phone_prefix, format)
     # The first piece before the answer begins: a database that is down is still a 503 then.
     return Response(_stream(next(pieces, ""), pieces), mimetype=EXPORT_TYPES[format],
                     headers={"Content-Disposition": f"attachment; filename=leads.{format}"})
@@ -40,7 +40,7 @@ def _stream(first, others):
 @blueprint.post("/import")
 def import_():
     """Bring in the leads of a CSV, NDJSON or JSON body."""
-    settings = current_app.extensions["leads_settings"]
+    rules = current_app.extensions["leads_rules"]
     require_media_type(request, *IMPORT_TYPES)
     options = load_query(_IMPORT_QUERY, request.args)
     language = preferred_language(request)
@@ -51,8 +51,8 @@ def import_():
                         "message": in_language(fault.message, language)})
 
     try:
-        source = read(io.BufferedReader(io.BytesIO(read_body(request, settings.max_body))))
-        report = import_leads(database, source, LeadBody(settings.phone_prefix), on_conflict=options["on_conflict"],
+        source = read(io.BufferedReader(io.BytesIO(read_body(request, rules.max_body))))
+        report = import_leads(database, source, rules.create, on_conflict=options["on_conflict"],
                               dry_run=options["dry_run"] == "true", reject=reject)
     except SourceError as error:
         raise validation_problem({"body": [error.sentence]}) from error

@@ -18,9 +18,9 @@ from leads_service import migrator
 from leads_service.db import database
 from leads_service.errors import driver_message, validation_problem
 from leads_service.language import in_language
-from leads_service.schemas import ExportQuery, LeadBody, SelectionQuery, load_query
+from leads_service.schemas import ON_CONFLICT, ExportQuery, LeadBody, SelectionQuery, load_query
 from leads_service.transfer.exporting import export_leads
-from leads_service.transfer.importing import ON_CONFLICT, ConflictError, import_leads
+from leads_service.transfer.importing import ConflictError, import_leads
 from leads_service.transfer.sources import REJECT_HEADING, SourceError, open_source
 from leads_service.transfer.verifying import verify as compare
 

@@ -276,12 +276,15 @@ class ExportQuery(SelectionQuery):
         return self._selection(given), given["format"]
 
 
+ON_CONFLICT = ("skip", "update", "fail")
+
+
 class ImportQuery(Schema):
     """The parameters of an import."""
 
     error_messages = {"unknown": UNKNOWN_PARAMETER}
 
-    on_conflict = OneOf(("skip", "update", "fail"), load_default="skip")
+    on_conflict = OneOf(ON_CONFLICT, load_default="skip")
     dry_run = OneOf(("false", "true"), load_default="false")
 
 

@@ -19,7 +19,6 @@ from leads_service.transfer.sources import Fault, Row, Source, SourceError
 
 BATCH = 5000  # rows in a transaction: the longest that another writer of one of them waits
 BATCH_SIZE = 8 * 2**20  # characters of those rows, for the memory's sake
-ON_CONFLICT = ("skip", "update", "fail")
 
 _KEPT_BY_ID = Sentence("Ignorée : le lead {id} existe déjà et diffère.",
                        "Skipped: the lead {id} exists already and differs.")
