@@ -49,14 +49,20 @@ def has_body(request) -> bool:
 
 
 def read_body(request, limit: int) -> bytes:
-    """The request's body, which holds at most `limit` bytes; raises Problem: too_large, or bad_json when cut short."""
+    """The request's body, which holds at most `limit` bytes.
+
+    Raises Problem: too_large, bad_json when it is shorter than announced, bad_request when its chunks are malformed.
+    """
     # Not through Werkzeug, which cuts an oversized chunked body off in silence.
     stream, length = request.environ["wsgi.input"], request.content_length
     if length is not None and length > limit:
         raise Problem("too_large")
     if length is None and not request.environ.get("wsgi.input_terminated"):
         return b""
-    raw = stream.read(limit + 1 if length is None else length)
+    try:
+        raw = stream.read(limit + 1 if length is None else length)
+    except OSError:  # gunicorn's errors about chunks are of this kind
+        raise Problem("bad_request") from None
     if len(raw) > limit:
         raise Problem("too_large")
     if length is not None and len(raw) < length:
@@ -102,8 +108,8 @@ def _int(text):
 def _object(pairs):
     made = dict(pairs)
     if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        seen = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
         raise Problem("bad_json", _TWICE.format(key=json.dumps(twice[:40])))
     return made
 

@@ -5,9 +5,11 @@ import io
 from flask import Blueprint, Response, current_app, jsonify, request
 
 from leads_service.body import read_body, require_media_type
-from leads_service.db import database
+from leads_service.callers import caller
+from leads_service.db import database, reads_from
 from leads_service.errors import Problem, validation_problem
 from leads_service.language import in_language, preferred_language
+from leads_service.replica import replica
 from leads_service.schemas import ExportQuery, ImportQuery, load_query
 from leads_service.transfer.exporting import export_leads
 from leads_service.transfer.importing import ConflictError, import_leads
@@ -25,9 +27,14 @@ _IMPORT_QUERY = ImportQuery()
 def export():
     """The leads that the filters select, newest first, as a file."""
     selection, format = load_query(_EXPORT_QUERY, request.args)
-    pieces = export_leads(database, selection, current_app.extensions["leads_rules"].phone_prefix, format)
-    # The first piece before the answer begins: a database that is down is still a 503 then.
-    return Response(_stream(next(pieces, ""), pieces), mimetype=EXPORT_TYPES[format],
+    prefix, company_id = current_app.extensions["leads_rules"].phone_prefix, caller().company_id
+
+    def begin():
+        pieces = export_leads(reads_from.get(), selection, prefix, format, company_id)
+        # The first piece before the answer begins: a database that is down is still a 503 then.
+        return next(pieces, ""), pieces
+
+    return Response(_stream(*replica.read(begin)), mimetype=EXPORT_TYPES[format],
                     headers={"Content-Disposition": f"attachment; filename=leads.{format}"})
 
 
@@ -52,7 +59,7 @@ def import_():
 
     try:
         source = read(io.BufferedReader(io.BytesIO(read_body(request, rules.max_body))))
-        report = import_leads(database, source, rules.create, on_conflict=options["on_conflict"],
+        report = import_leads(database, source, rules.create, caller().company_id, on_conflict=options["on_conflict"],
                               dry_run=options["dry_run"] == "true", reject=reject)
     except SourceError as error:
         raise validation_problem({"body": [error.sentence]}) from error

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import math
 import sys
 import time
 from pathlib import Path
@@ -10,13 +11,14 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 from marshmallow import ValidationError
-from peewee import PeeweeException
+from peewee import IntegrityError, PeeweeException
 from playhouse.migrations import MigrationError
 from werkzeug.datastructures import MultiDict
 
-from leads_service import migrator
-from leads_service.db import database
-from leads_service.errors import driver_message, validation_problem
+from leads_service import keys, migrator, rls
+from leads_service.callers import ROLE_NAMES
+from leads_service.db import act_for_operator, database
+from leads_service.errors import database_problem, driver_message, validation_problem
 from leads_service.language import in_language
 from leads_service.schemas import ON_CONFLICT, ExportQuery, LeadBody, SelectionQuery, load_query
 from leads_service.transfer.exporting import export_leads
@@ -24,7 +26,12 @@ from leads_service.transfer.importing import ConflictError, import_leads
 from leads_service.transfer.sources import REJECT_HEADING, SourceError, open_source
 from leads_service.transfer.verifying import verify as compare
 
-leads = AppGroup("leads", help="Operate the leads service.")
+
+@click.group("leads", cls=AppGroup)
+def leads():
+    """Operate the leads service."""
+    act_for_operator()
+    database.slow_query = math.inf  # an operator waits for it and sees it
 
 
 @contextlib.contextmanager
@@ -32,7 +39,7 @@ def _one_sentence():
     """What an operator can act on becomes one sentence and exit status 1."""
     try:
         yield
-    except MigrationError as error:
+    except (MigrationError, rls.RowSecurityError) as error:
         raise click.ClickException(str(error)) from error
     except SourceError as error:
         raise click.ClickException(in_language(error.sentence, "en")) from error
@@ -138,8 +145,8 @@ def import_(source, on_conflict, dry_run, rejects, defaults):
                 writer.writerow([row.line, fault.column, fault.code, fault.message, *row.original])
 
         progress = scope.enter_context(_progress(opened, lambda report: report.rows))
-        report = import_leads(database, opened, _rules(), on_conflict=on_conflict, dry_run=dry_run, defaults=defaults,
-                              reject=reject, progress=progress)
+        report = import_leads(database, opened, _rules(), None, on_conflict=on_conflict, dry_run=dry_run,
+                              defaults=defaults, reject=reject, progress=progress)
     if report.unknown:
         click.echo(f"No column, kept in notes: {', '.join(report.unknown)}")
     click.echo(f"{report.created} created, {report.updated} updated, {report.skipped} skipped, "
@@ -186,5 +193,80 @@ def export(format, **filters):
     with _one_sentence():
         selection, _ = load_query(ExportQuery(), given)
         output = click.get_binary_stream("stdout")
-        for piece in export_leads(database, selection, prefix, format):
+        for piece in export_leads(database, selection, prefix, format, None):
             output.write(piece.encode())
+
+
+@leads.group()
+def key():
+    """Who may come in with an API key (LEADS_AUTH=keys)."""
+
+
+def _key_name(context, parameter, name):
+    if not name.strip() or not name.isprintable() or len(name) > 100:
+        raise click.BadParameter("must have 1 to 100 printable characters.")
+    return name.strip()
+
+
+@key.command()
+@click.argument("name", callback=_key_name)
+@click.option("--role", type=click.Choice([*ROLE_NAMES]), required=True,
+              help="reader: GET; editor: also create, update, convert; admin: also delete, import, export.")
+@click.option("--company", type=click.UUID, help="Only the leads of this company (its id); otherwise all leads.")
+def create(name, role, company):
+    """Make a key called NAME and show its secret, this once."""
+    with _one_sentence():
+        try:
+            secret = keys.create(database, name, role, company)
+        except IntegrityError as error:
+            raise click.ClickException(
+                f"There is no company {company}." if database_problem(error).code == "foreign_key" else
+                f"There is a key called {name} already; a revoked one keeps its name too.") from error
+    click.echo(secret)
+    click.echo("It is shown this once; the database has its SHA-256 only.", err=True)
+
+
+@key.command("list")
+def list_():
+    """List the keys."""
+    with _one_sentence():
+        for each in keys.listed(database):
+            state = f"revoked {each.revoked_at:%Y-%m-%d %H:%M:%S}" if each.revoked_at else "valid"
+            click.echo(f"{each.name}  {each.role}  {each.company_id or 'every company'}  …{each.ending}  "
+                       f"created {each.created_at:%Y-%m-%d %H:%M:%S}  {state}")
+
+
+@key.command()
+@click.argument("name")
+def revoke(name):
+    """Revoke the key called NAME. The service stops taking it within 30 seconds."""
+    with _one_sentence():
+        if not keys.revoke(database, name):
+            raise click.ClickException(f"There is no key called {name}.")
+    click.echo(f"Revoked {name}.")
+
+
+@leads.group("rls")
+def row_security():
+    """Row security: PostgreSQL itself keeps the service to the leads of the caller (LEADS_RLS=1)."""
+
+
+@row_security.command()
+@click.argument("role")
+def enable(role):
+    """Keep the PostgreSQL role ROLE, as which the service is to connect, to the leads of the caller.
+
+    Run it as the owner of the table leads. ROLE exists, is no superuser, has no BYPASSRLS and owns nothing here; it is
+    granted what the service needs. Other roles see what they saw before.
+    """
+    with _one_sentence():
+        rls.enable(database, role)
+    click.echo(f"Row security holds {role}. Now let DATABASE_URL name that role, and set LEADS_RLS=1.")
+
+
+@row_security.command()
+def disable():
+    """Undo it; what the role was granted stays."""
+    with _one_sentence():
+        undone = rls.disable(database)
+    click.echo("Row security is off." if undone else "Nothing to do.")

@@ -3,11 +3,11 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg2
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 from psycopg2.extensions import parse_dsn
 
 VERSION = "1.0.0"
@@ -23,6 +23,7 @@ class Settings:
     """What the operator decided. Times are in seconds, sizes in bytes."""
 
     database_url: str | None
+    replica_url: str | None
     data_dir: Path
     bind: str
     allowed_origins: tuple[str, ...]
@@ -32,7 +33,19 @@ class Settings:
     phone_prefix: str
     statement_timeout: float
     pool_recycle: float
+    slow_query: float
     log_format: str
+    auth: tuple[str, ...]  # of "keys" and "jwt"; empty: nobody is asked who they are
+    allow_open: bool
+    jwt_secret: str | None = field(repr=False)
+    jwks_url: str | None
+    jwt_issuer: str | None
+    jwt_audience: str | None
+    jwt_role_claim: str
+    jwt_company_claim: str
+    jwt_company_required: bool
+    trusted_proxies: int
+    rls: bool
 
 
 class DatabaseUrl(fields.String):
@@ -61,6 +74,41 @@ class Origins(fields.String):
         return origins
 
 
+class Ways(fields.String):
+    """`none`, or a comma-separated list of the ways in which callers may say who they are."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        ways = tuple(part.strip() for part in value.split(","))
+        if ways != ("none",) and not set(ways) <= {"keys", "jwt"}:
+            raise ValidationError("must be none, keys, jwt or keys,jwt")
+        return () if ways == ("none",) else ways
+
+
+class Switch(fields.String):
+    """1 or 0."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if value not in ("0", "1"):
+            raise ValidationError("must be 0 or 1")
+        return value == "1"
+
+
+def _check_secret(secret):
+    if len(secret.encode()) < 32:
+        raise ValidationError("must have 32 bytes or more (RFC 7518, 3.2): a shorter one can be guessed")
+
+
+def _check_jwks_url(url):
+    # Whoever can change the keys on their way decides who is who.
+    if not re.fullmatch(r"https://[^\s/]+(/\S*)?|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/\S*)?", url):
+        raise ValidationError("must start with https:// (http:// only on this machine)")
+
+
+def _check_claim(path):
+    if path.partition(".")[0] == "user_metadata":
+        raise ValidationError("must not lie in user_metadata, which users write themselves")
+
+
 def _number(kind, low, high, default):
     wrong = f"must be a number from {low} to {high}"
     return kind(load_default=default, validate=validate.Range(low, high, error=f"must be {low} to {high}"),
@@ -80,6 +128,7 @@ class SettingsSchema(Schema):
         unknown = EXCLUDE
 
     DATABASE_URL = DatabaseUrl(load_default=None, attribute="database_url")
+    LEADS_REPLICA_URL = DatabaseUrl(load_default=None)
     LEADS_DATA_DIR = fields.String(load_default="var", attribute="data_dir")
     LEADS_BIND = fields.String(load_default="127.0.0.1:8000", attribute="bind", validate=_check_bind)
     ALLOWED_ORIGINS = Origins(load_default=(), attribute="allowed_origins")
@@ -90,12 +139,45 @@ class SettingsSchema(Schema):
         load_default="+33", validate=validate.Regexp(r"\+[1-9]\d{0,3}\Z", error="must look like +33"))
     LEADS_STATEMENT_TIMEOUT = _number(fields.Float, 0.1, 3600, 15.0)
     LEADS_POOL_RECYCLE = _number(fields.Float, 1, 86400, 1800.0)
+    LEADS_SLOW_QUERY = _number(fields.Float, 0, 3600, 1.0)
     LEADS_LOG_FORMAT = fields.String(
         load_default="text", validate=validate.OneOf(["text", "json"], error="must be text or json"))
+    LEADS_AUTH = Ways(load_default=())
+    LEADS_ALLOW_OPEN = Switch(load_default=False)
+    LEADS_JWT_SECRET = fields.String(load_default=None, validate=_check_secret)
+    LEADS_JWKS_URL = fields.String(load_default=None, validate=_check_jwks_url)
+    LEADS_JWT_ISSUER = fields.String(load_default=None)
+    LEADS_JWT_AUDIENCE = fields.String(load_default=None)
+    LEADS_JWT_ROLE_CLAIM = fields.String(load_default="app_metadata.role", validate=_check_claim)
+    LEADS_JWT_COMPANY_CLAIM = fields.String(load_default="app_metadata.company_id", validate=_check_claim)
+    LEADS_JWT_COMPANY_REQUIRED = Switch(load_default=False)
+    LEADS_TRUSTED_PROXIES = _number(fields.Integer, 0, 10, 0)
+    LEADS_RLS = Switch(load_default=False)
 
     @pre_load
     def _blank_is_unset(self, environ, **kwargs):
         return {name: value for name, value in environ.items() if value.strip()}
+
+    @validates_schema
+    def _tokens_can_be_judged(self, loaded, **kwargs):
+        keys = [name for name in ("LEADS_JWT_SECRET", "LEADS_JWKS_URL") if loaded[name]]
+        if "jwt" not in loaded["LEADS_AUTH"]:
+            if keys:
+                raise ValidationError("is set, but LEADS_AUTH does not name jwt", keys[0])
+            return
+        if not keys:
+            raise ValidationError("names jwt, so LEADS_JWT_SECRET or LEADS_JWKS_URL must be set", "LEADS_AUTH")
+        # The secret signs for this service or its own kind; an identity provider's keys may sign for anybody's.
+        for name in ("LEADS_JWT_ISSUER", "LEADS_JWT_AUDIENCE"):
+            if loaded["LEADS_JWKS_URL"] and not loaded[name]:
+                raise ValidationError("must be set where LEADS_JWKS_URL is: its keys may sign for others too", name)
+
+    @validates_schema
+    def _row_security_has_somebody_to_follow(self, loaded, **kwargs):
+        if loaded["LEADS_RLS"]:
+            for name, given in (("LEADS_AUTH", loaded["LEADS_AUTH"]), ("DATABASE_URL", loaded["database_url"])):
+                if not given:
+                    raise ValidationError("must be set where LEADS_RLS is 1", name)
 
     @post_load
     def _settings(self, loaded, **kwargs):

@@ -2,29 +2,33 @@
 
 import uuid
 
-from peewee import fn
+from peewee import SQL, fn
 
 from leads_service.db import database
 from leads_service.errors import LEAD_NOT_FOUND, Problem, validation_problem
 from leads_service.language import Sentence
 from leads_service.models import Client, Lead
+from leads_service.queries import belonging, demand_client, where
 
 LINKED_ELSEWHERE = Sentence("Ce lead est déjà lié au client {client_id}.",
                             "This lead is already linked to the client {client_id}.")
 
 
-def convert_lead(lead_id: uuid.UUID, client_id: uuid.UUID | None) -> uuid.UUID:
-    """Link the lead to `client_id`, else to the client that it has, shares its e-mail with, or becomes; give its id.
+def convert_lead(lead_id: uuid.UUID, client_id: uuid.UUID | None, company_id: uuid.UUID | None) -> uuid.UUID:
+    """Link the lead, one of this company's (None: of any), to `client_id`, else to the client that it has, shares its
+    e-mail with, or becomes; give its id.
 
     One transaction under the lead's row lock: at once or again, it is the same client. Raises Problem (no such lead;
     linked to another client than the one asked for) and peewee.IntegrityError (no such client).
     """
     with database.atomic():
-        lead = Lead.select().where(Lead.id == lead_id).for_update().get_or_none()
+        met, parameters = where(belonging(company_id))
+        lead = Lead.select().where(Lead.id == lead_id, SQL(met, parameters)).for_update().get_or_none()
         if lead is None:
             raise Problem("not_found", LEAD_NOT_FOUND)
         if lead.client_id and client_id not in (None, lead.client_id):
             raise validation_problem({"client_id": [LINKED_ELSEWHERE.format(client_id=lead.client_id)]})
+        demand_client(client_id, company_id)
         chosen = lead.client_id or client_id or _client_with_email(lead.email) or _client_from(lead)
         if (lead.client_id, lead.status, lead.stage) != (chosen, "converti", "won"):
             Lead.update(client=chosen, status="converti", stage="won").where(Lead.id == lead_id).execute()

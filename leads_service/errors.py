@@ -4,8 +4,8 @@ import logging
 import random
 import re
 import time
-import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 
 import psycopg2
 from flask import Flask, Response, json, request
@@ -14,15 +14,17 @@ from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 from werkzeug.exceptions import HTTPException
 
+from leads_service.headers import LINES
 from leads_service.language import Sentence, in_language, preferred_language
+from leads_service.metrics import CONFLICT_RETRIES, DATABASE_ERRORS
 
 log = logging.getLogger(__name__)
 
 STATUS_OF = {
     "bad_request": 400, "bad_json": 400, "unauthorized": 401, "forbidden": 403, "not_found": 404,
-    "method_not_allowed": 405, "email_taken": 409, "id_taken": 409, "foreign_key": 409, "too_large": 413,
-    "unsupported_media_type": 415, "validation_failed": 422, "internal": 500, "busy": 503, "unavailable": 503,
-    "timeout": 504,
+    "method_not_allowed": 405, "request_timeout": 408, "email_taken": 409, "id_taken": 409, "foreign_key": 409,
+    "too_large": 413, "unsupported_media_type": 415, "validation_failed": 422, "internal": 500, "busy": 503,
+    "unavailable": 503, "timeout": 504,
 }
 SENTENCE_OF = {
     "bad_request": Sentence("La requête est mal formée.", "The request is malformed."),
@@ -31,6 +33,8 @@ SENTENCE_OF = {
     "forbidden": Sentence("Cette action n'est pas permise.", "This action is not permitted."),
     "not_found": Sentence("Adresse introuvable.", "Address not found."),
     "method_not_allowed": Sentence("Méthode non permise à cette adresse.", "Method not allowed at this address."),
+    "request_timeout": Sentence("La requête n'est pas arrivée en entier à temps.",
+                                "The request did not arrive in time."),
     "email_taken": Sentence("Un lead avec cet e-mail existe déjà.", "A lead with this e-mail already exists."),
     "id_taken": Sentence("Un lead avec cet identifiant existe déjà.", "A lead with this id already exists."),
     "foreign_key": Sentence("{field} désigne une fiche qui n'existe pas.",
@@ -51,6 +55,7 @@ SENTENCE_OF = {
 LEAD_NOT_FOUND = Sentence("Lead introuvable.", "Lead not found.")
 _BY_HTTP_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
 _RETRY_AFTER = {"Retry-After": "1"}
+DATABASE_FAILURES = (PeeweeException, psycopg2.Error, MaxConnectionsExceeded)
 _CONFLICTS = ("40001", "40P01", "55P03")  # serialisation failure, deadlock, lock not available
 _RETRIES = 3
 
@@ -91,8 +96,14 @@ def _flat(found):
 
 def database_problem(error: Exception) -> Problem:
     """What a caller is told of a database error: the SQLSTATE decides, the driver's words stay here."""
+    state = getattr(_driver_error(error), "pgcode", None)
+    problem = _by_sqlstate(error, state)
+    DATABASE_ERRORS.labels(problem.code, state[:2] if state else "none").inc()
+    return problem
+
+
+def _by_sqlstate(error, state):
     driver = _driver_error(error)
-    state = getattr(driver, "pgcode", None)
     if isinstance(error, MaxConnectionsExceeded) or (state is None and _lost_connection(driver)):
         log.error("The database cannot serve this request: %s", driver_message(error))
         return Problem("unavailable", headers=_RETRY_AFTER)
@@ -134,16 +145,22 @@ def _driver_error(error):
 
 
 def _lost_connection(driver):
-    return isinstance(driver, psycopg2.OperationalError | psycopg2.InterfaceError)
+    # A bare DatabaseError without a SQLSTATE is what psycopg2 makes of an answer that was cut off in the middle.
+    return (isinstance(driver, psycopg2.OperationalError | psycopg2.InterfaceError)
+            or type(driver) is psycopg2.DatabaseError)
+
+
+def internal_problem(error: Exception, request_id: str) -> Problem:
+    """A 500: `error` and its stack go into the log, the caller gets the id to find them by."""
+    if getattr(_driver_error(error), "pgcode", None):
+        # PostgreSQL's further lines may hold the row, and so does the error that this one was made of.
+        error = type(error)(driver_message(error)).with_traceback(error.__traceback__)
+    log.error("Request failed", exc_info=error)
+    return Problem("internal", SENTENCE_OF["internal"].format(reference=request_id))
 
 
 def _internal(error):
-    reference = request.headers.get("X-Request-ID", "")
-    if not re.fullmatch(r"[\w.-]{1,64}", reference, re.ASCII):
-        reference = uuid.uuid4().hex
-    log.error("Request %s failed: %s %s", reference, request.method, request.path, exc_info=error)
-    return Problem("internal", SENTENCE_OF["internal"].format(reference=reference),
-                   headers={"X-Request-ID": reference})
+    return internal_problem(error, request.environ["leads.request_id"])
 
 
 def retrying(action: Callable):
@@ -156,6 +173,7 @@ def retrying(action: Callable):
             tries += 1
             if tries > _RETRIES or getattr(_driver_error(error), "pgcode", None) not in _CONFLICTS:
                 raise
+        CONFLICT_RETRIES.inc()
         time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - losers of one conflict must not meet again at once
 
 
@@ -166,24 +184,43 @@ def _http_problem(error):
     return Problem(_BY_HTTP_STATUS.get(error.code, "bad_request"), headers=headers)
 
 
-def answer(problem: Problem) -> Response:
-    """The contract's failure body for `problem`, in the caller's language."""
-    language = preferred_language(request)
+def _undecodable(error):
+    # A query string is decoded when it is first looked at.
+    return Problem("bad_request") if error.object == request.query_string else _internal(error)
+
+
+def failure(problem: Problem, language: str) -> str:
+    """The contract's failure body for `problem`, as JSON text."""
     sentence = in_language(problem.sentence, language)
     detail = sentence
     if problem.detail is not None:
         detail = {field: [in_language(message, language) for message in messages]
                   for field, messages in problem.detail.items()}
     body = {"success": False, "data": None, "error": sentence, "code": problem.code, "detail": detail}
-    return Response(json.dumps(body | problem.extra), STATUS_OF[problem.code], problem.headers,
+    return json.dumps(body | problem.extra)
+
+
+def answer(problem: Problem) -> Response:
+    """The failure as an answer, in the caller's language."""
+    return Response(failure(problem, preferred_language(request)), STATUS_OF[problem.code], problem.headers,
                     mimetype="application/json")
+
+
+def bare_answer(problem: Problem, request_id: str) -> bytes:
+    """The failure as bytes on the wire, in French, since the language is not known; the connection ends."""
+    body = failure(problem, "fr").encode()
+    status = HTTPStatus(STATUS_OF[problem.code])
+    retry = "Retry-After: 1\r\n" if status == 503 else ""
+    return (f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"X-Request-ID: {request_id}\r\n{retry}{LINES}Connection: close\r\n\r\n").encode() + body
 
 
 def register(app: Flask) -> None:
     """Answer every exception that leaves a view of `app`."""
     app.register_error_handler(Problem, answer)
     app.register_error_handler(ValidationError, lambda error: answer(validation_problem(error.normalized_messages())))
-    for database_error in (PeeweeException, psycopg2.Error, MaxConnectionsExceeded):
+    for database_error in DATABASE_FAILURES:
         app.register_error_handler(database_error, lambda error: answer(database_problem(error)))
     app.register_error_handler(HTTPException, lambda error: answer(_http_problem(error)))
+    app.register_error_handler(UnicodeDecodeError, lambda error: answer(_undecodable(error)))
     app.register_error_handler(Exception, lambda error: answer(_internal(error)))

@@ -1,12 +1,15 @@
 """The kinds of fields that requests are made of, each with its rule, as marshmallow fields."""
 
 import datetime as dt
+import itertools
 import re
 
 from marshmallow import ValidationError, fields, validate
 
 from leads_service import vocabulary
 from leads_service.language import Sentence
+
+MAX_NAMED = 100  # of the items of one list that are wrong
 
 REQUIRED = Sentence("Ce champ est obligatoire.", "This field is required.")
 NOT_NULL = Sentence("Ce champ ne peut pas être vide.", "This field cannot be empty.")
@@ -35,6 +38,13 @@ def _refuse_nul(value):
     elif isinstance(value, list):
         for inner in value:
             _refuse_nul(inner)
+
+
+def _refuse_others(items, kind, sentence):
+    wrong = (index for index, item in enumerate(items) if not isinstance(item, kind))
+    named = {index: [sentence] for index in itertools.islice(wrong, MAX_NAMED)}
+    if named:
+        raise ValidationError(named)
 
 
 class _Described:
@@ -170,9 +180,7 @@ class Tags(_Described, fields.Raw):
     def _deserialize(self, value, attr, data, **kwargs):
         if not isinstance(value, list):
             raise ValidationError(NOT_LIST)
-        wrong = {index: [NOT_TEXT] for index, tag in enumerate(value) if not isinstance(tag, str)}
-        if wrong:
-            raise ValidationError(wrong)
+        _refuse_others(value, str, NOT_TEXT)
         _refuse_nul(value)
         return list(dict.fromkeys(filter(None, map(str.strip, value))))
 
@@ -185,9 +193,7 @@ class Activities(_Described, fields.Raw):
     def _deserialize(self, value, attr, data, **kwargs):
         if not isinstance(value, list):
             raise ValidationError(NOT_LIST)
-        wrong = {index: [NOT_OBJECT] for index, activity in enumerate(value) if not isinstance(activity, dict)}
-        if wrong:
-            raise ValidationError(wrong)
+        _refuse_others(value, dict, NOT_OBJECT)
         _refuse_nul(value)
         return value
 

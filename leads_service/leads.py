@@ -1,14 +1,21 @@
 """The leads routes: one short function each."""
 
+import functools
+from urllib.parse import parse_qsl
+
 from flask import Blueprint, Response, current_app, json, request
 from peewee import IntegrityError
+from werkzeug.datastructures import MultiDict
+from werkzeug.routing import PathConverter
 
 from leads_service.body import has_body, read_json
+from leads_service.callers import caller
 from leads_service.convert import convert_lead
 from leads_service.errors import LEAD_NOT_FOUND, Problem, database_problem, retrying, validation_problem
 from leads_service.language import Sentence, in_language, preferred_language
-from leads_service.models import LEAD_JSON, Lead
-from leads_service.queries import execute, id_of_email, lead_by_id, page
+from leads_service.pages import page
+from leads_service.queries import add_lead, change_lead, id_of_email, lead_by_id, remove_lead
+from leads_service.replica import replica
 from leads_service.schemas import OTHER_ID, ConvertBody, LeadBody, ListQuery, load_query
 from leads_service.vocabulary import parse_uuid
 
@@ -17,6 +24,13 @@ LIST_QUERY = ListQuery()
 
 DELETED = Sentence("Lead supprimé.", "Lead deleted.")
 CONVERTED = Sentence("Lead converti en client.", "Lead converted to a client.")
+
+
+class Rest(PathConverter):
+    """The rest of a path, whatever it holds: Werkzeug's own takes no line break and no slash at its beginning."""
+
+    part_isolating = False
+    regex = "(?s:.+)"
 
 
 class Rules:
@@ -72,7 +86,7 @@ def leads_by_source(source):
 def create_lead():
     """Create a lead."""
     lead = _rules().create.load(_json())
-    row = _write(Lead.insert(**lead), lead)
+    row = _write(lambda: add_lead(lead, _company_id()), lead)
     lead_id = json.loads(row)["id"]
     return _row(row, 201, {"Location": f"/leads/{lead_id}"})
 
@@ -80,7 +94,8 @@ def create_lead():
 @blueprint.get("/<lead_id>")
 def get_lead(lead_id):
     """One lead."""
-    return _row(lead_by_id(_uuid(lead_id)))
+    lead_id = _uuid(lead_id)
+    return _row(replica.read(lambda: lead_by_id(lead_id, _company_id())))
 
 
 @blueprint.route("/<lead_id>", methods=["PUT", "PATCH"])
@@ -91,15 +106,15 @@ def update_lead(lead_id):
     if changes.pop("id", lead_id) != lead_id:
         raise validation_problem({"id": [OTHER_ID]})
     if not changes:
-        return _row(lead_by_id(lead_id))
-    return _row(_write(Lead.update(**changes).where(Lead.id == lead_id), changes))
+        return _row(lead_by_id(lead_id, _company_id()))
+    return _row(_write(lambda: change_lead(lead_id, changes, _company_id()), changes))
 
 
 @blueprint.delete("/<lead_id>")
 def delete_lead(lead_id):
     """Delete a lead."""
     lead_id = _uuid(lead_id)
-    if not retrying(Lead.delete().where(Lead.id == lead_id).execute):
+    if not retrying(lambda: remove_lead(lead_id, _company_id())):
         raise Problem("not_found", LEAD_NOT_FOUND)
     return _success({"id": str(lead_id), "message": _say(DELETED)})
 
@@ -109,8 +124,12 @@ def convert(lead_id):
     """Make a client out of a lead, or link it to the client given."""
     lead_id = _uuid(lead_id)
     body = _rules().convert.load(_json()) if has_body(request) else {}
-    client_id = retrying(lambda: convert_lead(lead_id, body.get("client_id")))
+    client_id = retrying(lambda: convert_lead(lead_id, body.get("client_id"), _company_id()))
     return _success({"lead_id": str(lead_id), "client_id": str(client_id), "message": _say(CONVERTED)})
+
+
+def _company_id():
+    return caller().company_id
 
 
 def _json():
@@ -124,24 +143,31 @@ def _uuid(text):
     return lead_id
 
 
-def _write(query, values):
-    """Run an INSERT or UPDATE and give the lead's JSON, None when there is no such lead."""
+def _write(action, values):
+    """The answer of `action()`, which writes `values`; names the lead that has their e-mail already."""
     try:
-        row = retrying(lambda: execute(query.returning(LEAD_JSON)).fetchone())
+        return retrying(action)
     except IntegrityError as error:
         problem = database_problem(error)
         if problem.code == "email_taken":
-            problem.extra["existing_id"] = id_of_email(values["email"])
+            existing_id = id_of_email(values["email"], _company_id())
+            if existing_id or not _company_id():  # else it is another company's
+                problem.extra["existing_id"] = existing_id
         raise problem from error
-    return row and row[0]
+
+
+@functools.lru_cache(512)
+def _listing(query_string, path_values):
+    """What a list's address means. Kept, because the same lists are asked for again and again, and judging one takes
+    as long as finding its rows."""
+    arguments = MultiDict(parse_qsl(query_string.decode(), keep_blank_values=True, errors="werkzeug.url_quote"))
+    # Every route answers with and without a slash at its end, which is why none belongs to the value.
+    return load_query(LIST_QUERY, arguments, **{name: value.removesuffix("/") for name, value in path_values})
 
 
 def _page(**path_values):
-    # Every route answers with and without a slash at its end, which is why none belongs to the value.
-    values = {name: value.removesuffix("/") for name, value in path_values.items()}
-    rules = _rules()
-    listing = load_query(LIST_QUERY, request.args, **values)
-    found = page(listing, rules.phone_prefix)
+    listing = _listing(request.query_string, tuple(path_values.items()))
+    found = replica.read(lambda: page(listing, _rules().phone_prefix, _company_id()))
     total = "" if found.total is None else f',"total":{found.total}'
     return _answer(f'{{"success":true,"data":[{",".join(found.rows)}],"count":{len(found.rows)},'
                    f'"next_cursor":{json.dumps(found.next_cursor)}{total}}}')

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from peewee import Database, PeeweeException
+from peewee import PeeweeException
 from playhouse.migrations import MigrationError, Runner
 
+from leads_service.db import Database
 from leads_service.errors import driver_message
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "migrations"
@@ -68,7 +69,10 @@ def _alone(database):
     """Hold the migrations' lock. Polled, because a runner that waits inside PostgreSQL would be a transaction that
     CREATE INDEX CONCURRENTLY waits for in turn."""
     with database.connection_context():
-        database.execute_sql("SET statement_timeout = 0")
+        if database.execute_sql("SELECT pg_backend_pid()").fetchone()[0] != database.connection().get_backend_pid():
+            raise MigrationError("DATABASE_URL leads to a pooler, where the migrations' lock would hold nobody off. "
+                                 "Run them on a direct connection to PostgreSQL.")
+        database.lift_time_limit()
         with contextlib.suppress(PeeweeException):  # a server on a system that cannot tell
             # When this runner is killed, its statement and its lock end with it, even while they wait for something.
             database.execute_sql("SET client_connection_check_interval = '1s'")

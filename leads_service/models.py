@@ -79,4 +79,3 @@ _COLUMNS = ", ".join(LEAD_COLUMNS)
 
 # PostgreSQL writes a lead's JSON itself: fifteen times cheaper than fetching, converting and dumping it in Python.
 LEAD_JSON = SQL(f"(SELECT row_to_json(lead)::text FROM (SELECT {_COLUMNS}) AS lead)")
-LEAD_ROW = SQL(_COLUMNS)

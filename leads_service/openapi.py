@@ -11,6 +11,7 @@ from peewee import CharField, ForeignKeyField, IntegerField, TextField, UUIDFiel
 from playhouse.postgres_ext import ArrayField, BinaryJSONField, DateTimeTZField
 
 from leads_service import bulk
+from leads_service.auth import LEAST_ROLE, PUBLIC
 from leads_service.config import VERSION
 from leads_service.errors import SENTENCE_OF, STATUS_OF
 from leads_service.language import in_language
@@ -37,6 +38,9 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
+# Its scripts and styles are files of this service; nothing is loaded from or sent to anywhere else.
+_POLICY = ("default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+           "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 _START = """const url = document.currentScript.dataset.openapi;
 SwaggerUIBundle({url, dom_id: "#ui", deepLinking: true, tryItOutEnabled: true, validatorUrl: null});
 """
@@ -51,7 +55,8 @@ def description():
 @blueprint.get("/docs")
 def page():
     """The description as an interactive page."""
-    return Response(_PAGE.format(root="../" if request.path.endswith("/") else ""), mimetype="text/html")
+    return Response(_PAGE.format(root="../" if request.path.endswith("/") else ""), mimetype="text/html",
+                    headers={"Content-Security-Policy": _POLICY})
 
 
 @blueprint.get("/docs/<file>")
@@ -83,6 +88,7 @@ _OPERATIONS = {
     "health.index": (200, "Index", (), None),
     "health.alive": (200, "Health", (), None),
     "health.ready": (200, "Health", ("unavailable",), None),
+    "metrics.metrics": (200, None, (), None),
     "openapi.description": (200, None, (), None),
     "openapi.page": (200, None, (), None),
     "openapi.page_file": (200, None, ("not_found",), None),
@@ -105,8 +111,14 @@ def document(app: Flask) -> str:
     marshmallow = MarshmallowPlugin(schema_name_resolver=lambda _: None)
     spec = APISpec("Leads", VERSION, "3.1.0", plugins=[marshmallow], info={
         "description": "Les prospects (leads) de l'ERP. Field names are also accepted in camelCase; error sentences "
-                       "are French, or English when Accept-Language prefers it.",
+                       "are French, or English when Accept-Language prefers it. Every answer has an X-Request-ID: the "
+                       "request's own when it matches [A-Za-z0-9_.-]{1,64}, otherwise a new one.",
         "license": {"name": "MIT", "identifier": "MIT"}}, servers=[{"url": "."}])
+    asked = bool(app.extensions["leads_settings"].auth)
+    if asked:
+        for name, scheme in _SECURITY.items():
+            spec.components.security_scheme(name, scheme)
+        spec.options["security"] = [{name: []} for name in _SECURITY]
     convert = marshmallow.converter
     for name, (body, example) in _BODIES.items():
         spec.components.schema(name, _body_schema(convert, body) | {"examples": [example]})
@@ -117,7 +129,14 @@ def document(app: Flask) -> str:
     for rule in described_rules(app):
         path = documented_path(rule)
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
-            spec.path(path, operations={method.lower(): _operation(app, rule, method, parameters)})
+            operation = _operation(app, rule, method, parameters)
+            least = LEAST_ROLE[method, rule.endpoint]
+            if asked and least is PUBLIC:
+                operation["security"] = []
+            elif asked:
+                _add_failures(operation, "unauthorized", "forbidden")
+                operation["responses"]["403"]["description"] += f"The least role: {least.name.lower()}."
+            spec.path(path, operations={method.lower(): operation})
     return json.dumps(spec.to_dict())
 
 
@@ -146,13 +165,17 @@ def _operation(app, rule, method, parameters):
         operation["requestBody"] = {"required": body != "Convert", "content": _content(body)}
     if status == 201:
         operation["responses"]["201"]["headers"] = {"Location": {"schema": {"type": "string"}}}
-    for code in (*codes, "internal"):
+    _add_failures(operation, *codes, "internal")
+    return operation
+
+
+def _add_failures(operation, *codes):
+    for code in codes:
         failure = operation["responses"].setdefault(str(STATUS_OF[code]), _response("", "Failure"))
         sentence = in_language(SENTENCE_OF[code], "en").format(fields="…", field="…", reference="…")
         failure["description"] += f"`{code}`: {sentence} "
         example = {"success": False, "data": None, "error": sentence, "code": code, "detail": sentence}
         failure["content"]["application/json"].setdefault("examples", {})[code] = {"value": example}
-    return operation
 
 
 def _response(text, schema):
@@ -190,6 +213,10 @@ _JSON_TYPES = {
 }
 _TRUE, _TEXT, _UUID = {"const": True}, {"type": "string"}, {"type": "string", "format": "uuid"}
 _LEAD = {"$ref": "#/components/schemas/Lead"}
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a JSON Web Token."},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 _BODIES = {
     "LeadCreate": (LeadBody(), {"name": "Hélène Martin", "email": "helene@example.com", "phone": "06 12 34 56 78",
                                 "status": "Nouveau", "source": "web", "tags": ["vip"]}),

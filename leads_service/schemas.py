@@ -28,6 +28,7 @@ from leads_service.fields import (
 from leads_service.language import Sentence
 
 UNKNOWN = Sentence("Champ inconnu.", "Unknown field.")
+TOO_MANY_FIELDS = Sentence("Cet objet a trop de champs.", "This object has too many fields.")
 TWO_SPELLINGS = Sentence("Ce champ est donné deux fois, sous deux noms et avec deux valeurs.",
                          "This field is given twice, under two names and with two values.")
 REPEATED = Sentence("Ce paramètre est donné plusieurs fois.", "This parameter is given more than once.")
@@ -39,6 +40,7 @@ RELEVANCE_NEEDS_TERM = Sentence("Le tri relevance demande un terme de recherche 
                                 "Sorting by relevance needs a search term (q).")
 OTHER_ID = Sentence("L'identifiant n'est pas celui de l'adresse.", "The id is not the one in the path.")
 
+MAX_FIELDS = 1000  # of a body, so that naming each unknown one stays cheap
 MAX_LIMIT = 1000
 MAX_BIGINT = 2**63 - 1
 
@@ -57,6 +59,8 @@ class _Body(Schema):
     def _rename(self, body, **kwargs):
         if not isinstance(body, dict):
             return body
+        if len(body) > MAX_FIELDS:
+            raise ValidationError(TOO_MANY_FIELDS)
         renamed = {self.aliases.get(name, name): value for name, value in body.items()}
         return {name: value for name, value in renamed.items() if name not in self.ignored}
 
@@ -156,7 +160,7 @@ class Cursor(NamedTuple):
         order = SORTS.get(listing.lstrip("-").partition(".")[0], {})
         for key, kind in zip(keys, order.values(), strict=True):
             _KEY_PARSERS[kind](key)
-            if "\0" in key:
+            if b"\0" in key.encode():  # raises for what is no text, and for half a character
                 raise ValueError("no key holds U+0000")
         return cls(listing, tuple(keys))
 
@@ -169,7 +173,7 @@ class CursorText(Text):
     def _meaning(self, text):
         try:
             return Cursor.decode(text)
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             raise ValidationError(BAD_CURSOR) from None
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 STAGES = ("new", "contacted", "proposal", "negotiation", "won", "lost")
 STATUSES = ("active", "archived", "converti")
+LONGEST_WORD = 100  # characters
 
 
 class Pipeline(NamedTuple):
@@ -34,7 +35,9 @@ ACCEPTED_STAGES = ", ".join(_STAGE_WORDS)
 
 
 def fold(text: str) -> str:
-    """`text` without case, accents and outer or repeated blanks, for comparing words."""
+    """`text` without case, accents and outer or repeated blanks, for comparing words; a long one is no word."""
+    if len(text) > LONGEST_WORD:
+        return text  # folding megabytes takes seconds and gigabytes
     decomposed = unicodedata.normalize("NFKD", text)
     return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).casefold().split())
 

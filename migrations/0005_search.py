@@ -1,7 +1,6 @@
-"""Search without regard to case, accents and phone punctuation; a trigram index where PostgreSQL lets us have one.
+"""Search without regard to case, accents and phone punctuation: its functions, and pg_trgm where we may have it.
 
-Where it does not (no right to create pg_trgm, or no such extension), search reads the table. Once it does, revert this
-migration and apply it again.
+The next migration makes the same functions faster, and the index: made here, it would be made twice.
 """
 
 import unicodedata
@@ -10,8 +9,7 @@ from peewee import PeeweeException
 
 from migrations.ddl import log, make, sqlstate, unmake
 
-atomic = False  # CREATE INDEX CONCURRENTLY refuses a transaction
-
+atomic = False  # a CREATE EXTENSION that is refused must not undo the rest
 
 def _letters():
     """Letter → letter it is searched as. lower() knows accented capitals in some locales only, hence both cases."""
@@ -41,11 +39,9 @@ FUNCTIONS = {
                 "E'\\x1f' || coalesce($4, ''))"),
 }
 RELEVANCE = "leads_relevance(text, text, text, text, text)"
-INDEX = "idx_leads_search_trgm"
 
 
 def up(migrator, db):
-    db.execute_sql("SET lock_timeout = 0")  # building concurrently makes nobody wait
     for name, (returns, body) in FUNCTIONS.items():
         make(db, "function", name, _FUNCTION.format(name, returns, body))
     schema = _trigrams(db)
@@ -56,9 +52,6 @@ def up(migrator, db):
              f"CASE WHEN position({term} IN {field}) > 0 THEN length({term})::real / length({field}) ELSE 0 END"
              for field in fields]
     make(db, "function", RELEVANCE, _FUNCTION.format(RELEVANCE, "real", f"greatest({', '.join(alike)})::real"))
-    if schema:
-        make(db, "index", INDEX, f"CREATE INDEX CONCURRENTLY {INDEX} ON leads USING gin "
-                                 f'(leads_search_text(name, email, phone, company) "{schema}".gin_trgm_ops)')
 
 
 def _trigrams(db):
@@ -70,14 +63,13 @@ def _trigrams(db):
             raise
         unmake(db, "extension", "pg_trgm")
         log.warning("pg_trgm is not to be had here, so search reads the whole table. Once CREATE EXTENSION pg_trgm has "
-                    "been run: flask leads migrate --down, then flask leads migrate.")
+                    "been run: flask leads migrate --to 0004_indexes, then flask leads migrate.")
         return None
     return db.execute_sql("SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace "
                           "WHERE extname = 'pg_trgm'").fetchone()[0]
 
 
 def down(migrator, db):
-    unmake(db, "index", INDEX)
     unmake(db, "function", RELEVANCE)
     for name in reversed(FUNCTIONS):
         unmake(db, "function", name)

@@ -62,6 +62,15 @@ class Caller:
             connection.request(method, path, raw, headers)
             return Reply(connection.getresponse())
 
+    def send(self, request):
+        """The reply to these bytes."""
+        host, port = self.address.split(":")
+        with socket.create_connection((host, port), timeout=30) as connection:
+            connection.sendall(request)
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            return Reply(response)
+
     def get(self, path, **query):
         query = "&".join(f"{name}={urllib.parse.quote(str(value))}" for name, value in query.items())
         return self.call("GET", path + ("?" + query if query else ""))
@@ -77,6 +86,15 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def deployed(name, replacements):
+    """The text of deploy/`name` with each old string replaced by the new one; every one must be there."""
+    text = (ROOT / "deploy" / name).read_text()
+    for old, new in replacements.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
 
 
 @contextlib.contextmanager
@@ -189,7 +207,7 @@ def running(migrated_url, tmp_path_factory):
 @pytest.fixture
 def db_url(migrated_url):
     """The migrated database, its tables empty."""
-    sql(migrated_url, "TRUNCATE leads, clients, companies")
+    sql(migrated_url, "TRUNCATE leads, clients, companies CASCADE")
     return migrated_url
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import time
 
 import pytest
 from conftest import Reply, service
@@ -81,3 +82,45 @@ def test_an_announced_body_is_refused_before_it_is_sent(small):
         connection.putheader("Content-Length", str(2**40))
         connection.endheaders(b'{"name":')
         assert Reply(connection.getresponse()).status == 413
+
+
+NOT_CHUNKS = {"no size": b"zz\r\n{}\r\n0\r\n\r\n", "a negative size": b"-1\r\n{}\r\n0\r\n\r\n",
+              "no end": b"2\r\n{}0\r\n\r\n"}
+
+
+@pytest.mark.parametrize("name", NOT_CHUNKS)
+@pytest.mark.parametrize(("line", "status", "code"), [
+    ("POST /leads/", 400, "bad_request"), ("POST /leads/import", 400, "bad_request"),
+    ("POST /health", 405, "method_not_allowed")])
+def test_chunks_that_are_none(running, line, status, code, name):
+    head = f"{line} HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reply = running.send(head.encode() + NOT_CHUNKS[name])
+    assert (reply.status, reply.json["code"]) == (status, code)
+
+
+KEYS = ",".join(f'"k{number}":1' for number in range(90_000))
+HUGE = {
+    "a key twice": ("/leads/", f'{{{KEYS},"z":1,"z":2}}', 400),
+    "unknown fields": ("/leads/", f"{{{KEYS}}}", 422),
+    "tags that are none": ("/leads/", f'{{"name":"x","tags":[{"1," * 500_000}1]}}', 422),
+    "activities that are none": ("/leads/", f'{{"name":"x","activities":[{"1," * 500_000}1]}}', 422),
+    "a status of ligatures": ("/leads/", f'{{"name":"x","status":"{"ﷺ" * 350_000}"}}', 422),
+    "a heading of ligatures": ("/leads/import", f'{"ﷺ" * 350_000},name\n', 200),
+    "a header of many columns": ("/leads/import", f"name,{KEYS}\n".replace('"', ""), 200),
+    "a header that names one column often": ("/leads/import", "name," * 200_000 + "\n", 422),
+    "a row with a key twice": ("/leads/import", f'{{{KEYS},"z":1,"z":2}}\n', 200),
+    "a long number": ("/leads/import", f"[{'9' * 1_000_000}]", 200),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_a_megabyte_of_nonsense_is_judged_soon_and_answered_shortly(api, name):
+    path, text, status = HUGE[name]
+    kind = "application/json" if path == "/leads/" or text[0] == "[" else "text/csv"
+    begun = time.monotonic()
+    reply = api.call("POST", path, raw=text.encode(), headers={"Content-Type": kind})
+    assert reply.status == status, reply
+    assert time.monotonic() - begun < 5  # what grows with the square takes a minute
+    assert len(reply.body) < 2 * len(text.encode())
+    if status == 200:
+        assert reply.data["created"] == 0

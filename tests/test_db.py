@@ -16,6 +16,7 @@ from conftest import connected, service, sql, until
 from psycopg2.extensions import parse_dsn
 
 from leads_service import embedded, migrator
+from leads_service.db import MAX_PLANS
 
 SOME_LEAD = f"/leads/{uuid.UUID(int=1)}"
 NEEDS_THE_DATABASE = [
@@ -118,7 +119,7 @@ def wide_service(own_url, tmp_path_factory):
 @pytest.fixture
 def url(own_url):
     """The database, empty, with no connection of any service."""
-    sql(own_url, "TRUNCATE leads, clients, companies")
+    sql(own_url, "TRUNCATE leads, clients, companies CASCADE")
     disconnect(own_url)
     return own_url
 
@@ -318,3 +319,17 @@ def test_a_database_that_was_not_migrated_is_told(make_database, tmp_path):
             list(migrator.up(own))
         assert caller.get("/health/ready").status == 200
         assert caller.make()
+
+
+def test_statements_are_planned_once_a_connection(db_url):
+    with connected(db_url) as own:
+        for number in range(3):
+            assert own.execute_again("SELECT %s::int + 1", (number,)).fetchone() == (number + 1,)
+        assert own.execute_again("SELECT 'x'").fetchone() == ("x",)
+        assert own.execute_sql("SELECT count(*), sum(generic_plans + custom_plans) FROM pg_prepared_statements"
+                               ).fetchone() == (2, 4)
+        for number in range(MAX_PLANS + 5):
+            assert own.execute_again(f"SELECT {number}").fetchone() == (number,)
+        assert own.execute_sql("SELECT count(*) FROM pg_prepared_statements").fetchone() == (MAX_PLANS,)
+        own.manual_close()
+        assert own.execute_again("SELECT %s::int + 1", (1,)).fetchone() == (2,)

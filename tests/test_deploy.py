@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Caller, free_port
+from conftest import Caller, connected, deployed, free_port, service
 
+from leads_service import keys
 from leads_service.errors import LEAD_NOT_FOUND, SENTENCE_OF
 from leads_service.fields import NUL
 
@@ -33,15 +34,6 @@ http {
     include site.conf;
 }
 """
-
-
-def deployed(name, replacements):
-    """The text of deploy/`name` with each old string replaced by the new one; every one must be there."""
-    text = (ROOT / "deploy" / name).read_text()
-    for old, new in replacements.items():
-        assert old in text
-        text = text.replace(old, new)
-    return text
 
 
 @contextlib.contextmanager
@@ -93,6 +85,8 @@ def assert_failure(reply, status, code, sentence=None, detail=None):
     sentence = sentence or SENTENCE_OF[code]
     assert reply.status == status, reply
     assert reply.headers["Content-Type"].startswith("application/json")
+    assert reply.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+    assert reply.headers.get_all("Cache-Control") == ["no-store"]
     assert reply.json == {"success": False, "data": None, "error": sentence, "code": code,
                           "detail": detail or sentence}
 
@@ -129,6 +123,22 @@ def test_unknown_addresses(proxy, path):
     assert_failure(proxy.get(path), 404, "not_found")
 
 
+@pytest.mark.parametrize("path", [
+    "/api/metrics", "/api/metrics/", "/api//metrics", "/api/metrics?x", "/api/%6detrics", "/api%2Fmetrics",
+    "/api/leads/../metrics", "/api/leads/%2e%2e/metrics", "/apimetrics", "/api/x%2F..%2Fmetrics", "/api/metrics%3Fx"])
+def test_strangers_see_no_metrics(proxy, path):
+    assert_failure(proxy.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("given", [None, "abc-123", "not accepted"])
+def test_every_answer_has_one_request_id(proxy, proxy_alone, given):
+    for caller, path in ((proxy, "/api/health"), (proxy, "/nowhere"), (proxy, "/api/%zz"), (proxy_alone, "/api/")):
+        [made] = caller.call("GET", path, headers={"X-Request-ID": given} if given else None
+                             ).headers.get_all("X-Request-ID")
+        # nginx refuses %zz before it has read the headers.
+        assert made == given if given == "abc-123" and path != "/api/%zz" else len(made) == 32
+
+
 @pytest.mark.parametrize(("raw", "headers"), [
     (b"x", {"Content-Length": str(12 * 2**20)}),
     ([b"x" * 2**20] * 10 + [b"x"], {}),  # a list is sent in chunks
@@ -155,6 +165,22 @@ def test_service_down(proxy_alone):
     reply = proxy_alone.get("/api/leads/")
     assert_failure(reply, 503, "unavailable")
     assert reply.headers["Retry-After"] == "1"
+
+
+def test_credentials_pass(db_url, tmp_path):
+    with connected(db_url) as own:
+        secret = keys.create(own, "nginx", "reader", None)
+    with (service(tmp_path / "log", DATABASE_URL=db_url, WEB_CONCURRENCY=1, LEADS_AUTH="keys") as (_, guarded),
+          nginx(tmp_path, guarded.address) as caller):
+        assert_failure(caller.get("/api/leads/"), 401, "unauthorized")
+        for name, value in (("Authorization", f"Bearer {secret}"), ("X-API-Key", secret)):
+            assert caller.call("GET", "/api/leads/", headers={name: value}).status == 200
+            # Nobody can have nginx leave it out.
+            stripped = caller.call("GET", "/api/leads/", headers={name: value, "Connection": f"close, {name}"})
+            assert stripped.status == 200
+        refused = caller.call("POST", "/api/leads/", {"name": "x"}, headers={"X-API-Key": secret})
+        assert_failure(refused, 403, "forbidden")
+    assert secret not in (tmp_path / "leads.access.log").read_text()
 
 
 def test_log_holds_no_search_terms(running, tmp_path):

@@ -91,19 +91,20 @@ def test_a_value_that_only_the_database_refuses_is_a_422(api, db_url):
 
 
 def test_the_unexpected_is_a_500_that_can_be_found_in_the_log(app, caplog):
-    @app.get("/broken")
-    def broken():
+    @app.get("/broken/<term>")
+    def broken(term):
         raise RuntimeError("secret")
 
     for sent in ({}, {"X-Request-ID": "abc-123"}, {"X-Request-ID": "bad id\u00e9"}):
-        reply = app.test_client().get("/broken", headers=sent)
+        reply = app.test_client().get("/broken/camille@example.com", headers=sent)
         assert (reply.status_code, reply.json["code"]) == (500, "internal")
         reference = reply.headers["X-Request-ID"]
         assert reference in reply.json["error"]
-        assert reference in caplog.text
+        assert (caplog.records[-1].request_id, caplog.records[-1].route) == (reference, "GET /broken/<term>")
         assert (reference == "abc-123") == (sent.get("X-Request-ID") == "abc-123")
         assert "secret" not in reply.text
     assert "secret" in caplog.text
+    assert "camille" not in caplog.text
 
 
 def test_a_database_error_nobody_foresaw_is_a_500(app, caplog):

@@ -104,7 +104,7 @@ def test_export_import_export_changes_nothing(db_url, format, leads):
             return own.execute_sql("SELECT row_to_json(leads)::text FROM leads ORDER BY id").fetchall()
 
         def export():
-            return "".join(export_leads(own, Selection((), None), "+33", format))
+            return "".join(export_leads(own, Selection((), None), "+33", format, None))
 
         own.execute_sql("TRUNCATE leads")
         source = "\n".join(json.dumps({"id": str(uuid.uuid4())} | lead) for lead in leads)
@@ -119,7 +119,7 @@ def test_export_import_export_changes_nothing(db_url, format, leads):
 
 def bring(own, text):
     rejects = []
-    report = import_leads(own, read(io.BufferedReader(io.BytesIO(text.encode()))), LeadBody(),
+    report = import_leads(own, read(io.BufferedReader(io.BytesIO(text.encode()))), LeadBody(), None,
                           reject=lambda row, fault: rejects.append((row, fault)))
     assert rejects == []
     return report

@@ -36,7 +36,7 @@ def bring(url, source, **options):
     """Import in this process: (report, [(line, column, code)])."""
     rejects = []
     with connected(url) as own, open_source(str(source)) as opened:
-        report = import_leads(own, opened, LeadBody(), **options,
+        report = import_leads(own, opened, LeadBody(), None, **options,
                               reject=lambda row, fault: rejects.append((row.line, fault.column, fault.code)))
     return report, rejects
 

@@ -2,13 +2,12 @@
 
 import csv
 import io
+import uuid
 from collections.abc import Iterator
 
-from peewee import SQL
-
 from leads_service.db import Database
-from leads_service.models import LEAD_COLUMNS, Lead
-from leads_service.queries import conditions_of
+from leads_service.models import LEAD_COLUMNS
+from leads_service.queries import conditions_of, selected
 from leads_service.schemas import Selection
 from leads_service.transfer.cells import neutral
 
@@ -18,17 +17,19 @@ _CELLS = ", ".join(f"to_json({column}) #>> '{{}}'" if column.endswith("_at") els
                    for column in LEAD_COLUMNS)
 
 
-def export_leads(database: Database, selection: Selection, phone_prefix: str, format: str) -> Iterator[str]:
-    """The selected leads, newest first, as pieces of text: CSV with a header (RFC 4180) or NDJSON.
+def export_leads(database: Database, selection: Selection, phone_prefix: str, format: str,
+                 company_id: uuid.UUID | None) -> Iterator[str]:
+    """The selected leads of the company (None: of all), newest first, as pieces of text: CSV with a header (RFC 4180)
+    or NDJSON.
 
     No cell of the CSV is a formula to a spreadsheet; importing it gives back what was there.
     """
-    inner = Lead.select(SQL(", ".join(LEAD_COLUMNS))).where(*conditions_of(selection, phone_prefix))
-    sql, parameters = inner.order_by(SQL("created_at").desc(), SQL("id").desc()).sql()
     shown = _CELLS if format == "csv" else "row_to_json(lead)::text"
     with database.connection_context(), database.atomic():
-        database.execute_sql(f"DECLARE leads_export NO SCROLL CURSOR FOR SELECT {shown} FROM ({sql}) AS lead",
-                             parameters)
+        leads, parameters = selected(conditions_of(selection, phone_prefix, company_id))
+        database.execute_sql(
+            f"DECLARE leads_export NO SCROLL CURSOR FOR SELECT {shown} FROM (SELECT {', '.join(LEAD_COLUMNS)} "
+            f"FROM {leads} ORDER BY created_at DESC, id DESC) AS lead", parameters)
         if format == "csv":
             yield _csv([LEAD_COLUMNS])
         while rows := database.execute_sql(f"FETCH {_FETCH} FROM leads_export").fetchall():

@@ -1,7 +1,9 @@
 """Leads out of a source into the table, batch by batch."""
 
 import contextlib
+import contextvars
 import io
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from leads_service.db import Database
 from leads_service.errors import SENTENCE_OF, database_problem, retrying
 from leads_service.language import Sentence
 from leads_service.models import LEAD_COLUMNS
+from leads_service.queries import CLIENT_IS_OPEN, belonging, where
 from leads_service.schemas import LeadBody
 from leads_service.transfer.cells import array_literal, json_text
 from leads_service.transfer.rows import Incoming, Reader
@@ -51,18 +54,19 @@ class Report:
         return self.created + self.updated + self.skipped + self.rejected
 
 
-def import_leads(database: Database, source: Source, rules: LeadBody, *, on_conflict: str = "skip",
-                 dry_run: bool = False, defaults: dict[str, str] | None = None, reject: Callable[[Row, Fault], None],
+def import_leads(database: Database, source: Source, rules: LeadBody, company_id: uuid.UUID | None, *,
+                 on_conflict: str = "skip", dry_run: bool = False, defaults: dict[str, str] | None = None,
+                 reject: Callable[[Row, Fault], None],
                  progress: Callable[[Report], None] = lambda report: None) -> Report:
-    """Write the leads of `source`; the rules of the API judge each.
+    """Write the leads of `source`, those of the company (None: of any); the rules of the API judge each.
 
     A lead that is there already, by id or else by e-mail, is skipped, updated, or (`fail`) ends the import with
     ConflictError and nothing written. `reject(row, fault)` is told of every row that cannot come, and of every skipped
     one whose values the table does not have. `dry_run` reports the same and writes nothing. Each batch is a transaction
     of its own, so that the next run completes a killed one. Raises SourceError, ConflictError and database errors.
     """
-    reader = Reader(source, rules, defaults or {})
-    writer = _Writer(database, on_conflict, dry_run)
+    reader = Reader(source, rules, defaults or {}, company_id)
+    writer = _Writer(database, on_conflict, dry_run, company_id)
     report = writer.report
 
     def settle(under_way, faults):
@@ -72,14 +76,19 @@ def import_leads(database: Database, source: Source, rules: LeadBody, *, on_conf
         progress(report)
 
     # The database writes one batch while the next one is read: each of the two has a processor to itself.
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(1) as thread:
         before = failure = None
+        acting = contextvars.copy_context()  # for whom, which the database asks of the thread that it is used in
+
+        def beside(action, *arguments):
+            return thread.submit(acting.run, action, *arguments)
+
         try:
-            beside.submit(writer.begin).result()
+            beside(writer.begin).result()
             for batch, faults in _batches(source.rows, reader):
                 if before:
                     settle(*before)
-                before = (beside.submit(writer.write, batch), faults)
+                before = (beside(writer.write, batch), faults)
             settle(*before)
         except SourceError as error:
             if before:
@@ -90,7 +99,7 @@ def import_leads(database: Database, source: Source, rules: LeadBody, *, on_conf
             failure = error
             raise
         finally:
-            beside.submit(writer.end, failure).result()
+            beside(writer.end, failure).result()
     report.unknown = list(reader.unknown)
     return report
 
@@ -122,10 +131,11 @@ _UPDATES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (given) THEN i.{col
                      for column in LEAD_COLUMNS if column != "id")
 # One look-up a row, by LATERAL and LIMIT, whatever the planner thinks of a table that it has never seen.
 _THERE = f"""
-    SELECT number, there.id::text, there.id = i.id, {_SAME}
+    SELECT number, there.id::text, there.id = i.id, {_SAME}, coalesce(there.own, false)
     FROM leads_incoming i CROSS JOIN LATERAL (
-        SELECT * FROM ((SELECT {_COLUMNS} FROM leads l WHERE l.id = i.id LIMIT 1) UNION ALL
-                       (SELECT {_COLUMNS} FROM leads l WHERE lower(l.email) = lower(i.email) LIMIT 1)) AS found
+        SELECT *, {{met}} AS own FROM (
+            (SELECT {_COLUMNS} FROM leads l WHERE l.id = i.id LIMIT 1) UNION ALL
+            (SELECT {_COLUMNS} FROM leads l WHERE lower(l.email) = lower(i.email) LIMIT 1)) AS found
         ORDER BY found.id <> i.id LIMIT 1) AS there
     ORDER BY number"""
 _COPY_MET = f"""
@@ -143,8 +153,9 @@ class _Raced(Exception):
 class _Writer:
     """Writes batches; all of its methods run in one thread, whose connection it uses."""
 
-    def __init__(self, database, on_conflict, dry_run):
+    def __init__(self, database, on_conflict, dry_run, company_id):
         self.report = Report()
+        self._company_id = company_id
         self._database = database
         self._on_conflict = on_conflict
         self._dry_run = dry_run
@@ -182,9 +193,12 @@ class _Writer:
             if len(batch) > 1:
                 return self._halves(batch)
             problem = database_problem(error)
-            self.report.rejected += 1
             column = problem.extra.get("field") or {"email_taken": "email", "id_taken": "id"}.get(problem.code, "")
-            return [(batch[0].row, Fault(column, problem.code, problem.sentence))]
+            fault = Fault(column, problem.code, problem.sentence)
+            if column in ("email", "id") and self._on_conflict == "fail":
+                raise ConflictError(batch[0].row, fault) from error
+            self.report.rejected += 1
+            return [(batch[0].row, fault)]
         if counts is None:
             return self._halves(batch)
         for outcome, count in counts.items():
@@ -210,17 +224,16 @@ class _Writer:
                                                 io.StringIO(lines))
             if self._dry_run:
                 execute(_COPY_MET.format(real=self._real))
-            orphans = self._orphans(batch)
-            there = [found for found in self._there() if found[0] not in orphans]
+            there, others = self._there()
+            rejected = others | self._orphans(batch)
+            there = [found for found in there if found[0] not in rejected]
             if len({lead_id for _, lead_id, _, _ in there}) < len(there):
                 return None, None
-            if there and self._on_conflict == "fail":
-                number, _, by_id, _ = there[0]
-                column = "id" if by_id else "email"
-                fault = Fault(column, f"{column}_taken", SENTENCE_OF[f"{column}_taken"])
+            if self._on_conflict == "fail" and (there or others):
+                number, fault = min([*others.items(), *((found[0], _taken(found[2])) for found in there[:1])])
                 raise ConflictError(batch[number].row, fault)
             changed = [(number, lead_id, by_id) for number, lead_id, by_id, same in there if not same]
-            refused = [(batch[number].row, fault) for number, fault in orphans.items()]
+            refused = [(batch[number].row, fault) for number, fault in rejected.items()]
             updated = 0
             if self._on_conflict == "update":
                 updated = len(changed)
@@ -230,28 +243,42 @@ class _Writer:
                 refused += [(batch[number].row, Fault("id", "id_taken", _KEPT_BY_ID.format(id=lead_id)) if by_id else
                              Fault("email", "email_taken", _KEPT_BY_EMAIL.format(id=lead_id)))
                             for number, lead_id, by_id in changed]
-            gone = [*orphans, *(number for number, *_ in there)]
+            gone = [*rejected, *(number for number, *_ in there)]
+            # What row security hides from a company may be in the way: then the row that meets it has to be found.
+            otherwise = "" if self._company_id else "ON CONFLICT DO NOTHING"
             made = execute(f"INSERT INTO leads ({_COLUMNS}) SELECT {_COLUMNS} FROM leads_incoming "
-                           "WHERE number <> ALL (%s) ORDER BY number ON CONFLICT DO NOTHING", (gone,)).rowcount
+                           f"WHERE number <> ALL (%s) ORDER BY number {otherwise}", (gone,)).rowcount
             if made < len(batch) - len(gone):
                 raise _Raced
-        return {"created": made, "updated": updated, "skipped": len(there) - updated, "rejected": len(orphans)}, refused
+        counts = {"created": made, "updated": updated, "skipped": len(there) - updated, "rejected": len(rejected)}
+        return counts, refused
 
     def _orphans(self, batch):
-        """{number: Fault} of the leads whose client or company does not exist."""
+        """{number: Fault} of the leads whose client or company does not exist, or is not for this company to link."""
         orphans = {}
         for column, table in _KEYS.items():
             if any(each.lead.get(column) for each in batch):
+                unknown, parameters = f"NOT EXISTS (SELECT 1 FROM {table} WHERE id = i.{column})", []
+                if column == "client_id" and self._company_id:
+                    unknown, parameters = f"NOT {CLIENT_IS_OPEN.format('i.client_id')}", [str(self._company_id)]
                 rows = self._database.execute_sql(
-                    f"SELECT number FROM leads_incoming i WHERE {column} IS NOT NULL "
-                    f"AND NOT EXISTS (SELECT 1 FROM {table} WHERE id = i.{column}) ORDER BY number").fetchall()
+                    f"SELECT number FROM leads_incoming i WHERE {column} IS NOT NULL AND ({unknown}) ORDER BY number",
+                    parameters).fetchall()
                 fault = Fault(column, "foreign_key", SENTENCE_OF["foreign_key"].format(field=column))
                 orphans |= {number: fault for (number,) in rows}
         return orphans
 
     def _there(self):
-        """(number, id, whether by id, whether it has all of its values) of the leads that are there already."""
-        return self._database.execute_sql(_THERE).fetchall()
+        """(number, id, whether by id, whether it has all of its values) of the leads that are there already; and
+        {number: Fault} of those that another company's lead is in the way of."""
+        met, parameters = where(belonging(self._company_id))
+        there, others = [], {}
+        for *found, own in self._database.execute_sql(_THERE.format(met=met), parameters):
+            if own:
+                there.append(found)
+            else:
+                others[found[0]] = _taken(by_id=found[2])
+        return there, others
 
     def _update(self, changed):
         self._database.execute_sql("SET LOCAL leads.keep_updated_at = 'on'")
@@ -259,6 +286,11 @@ class _Writer:
             f"UPDATE leads there SET {_UPDATES} FROM leads_incoming i "
             "JOIN unnest(%s, %s::uuid[]) AS pair(number, lead_id) USING (number) WHERE there.id = lead_id",
             ([number for number, *_ in changed], [lead_id for _, lead_id, _ in changed]))
+
+
+def _taken(by_id):
+    column = "id" if by_id else "email"
+    return Fault(column, f"{column}_taken", SENTENCE_OF[f"{column}_taken"])
 
 
 _TEXT_OF = dict.fromkeys(LEAD_COLUMNS, lambda value: value) | {

@@ -12,6 +12,7 @@ from leads_service.body import parse_json
 from leads_service.errors import Problem, validation_problem
 from leads_service.fields import Moment
 from leads_service.language import Sentence
+from leads_service.queries import claimed
 from leads_service.schemas import LeadBody
 from leads_service.transfer.cells import parse_array
 from leads_service.transfer.columns import column_of, is_legacy
@@ -37,11 +38,14 @@ class Incoming:
 
 
 class Reader:
-    """Turns the rows of one source into leads."""
+    """Turns the rows of one source into leads, of this company (None: of any)."""
 
-    def __init__(self, source: Source, rules: LeadBody, defaults: dict[str, str]):
+    def __init__(self, source: Source, rules: LeadBody, defaults: dict[str, str], company_id: uuid.UUID | None):
         self._cells = source.cells
         self._rules = rules
+        self._company_id = company_id
+        # Two companies may bring the same row.
+        self._namespace = uuid.uuid5(_NAMESPACE, str(company_id)) if company_id else _NAMESPACE
         self._columns = {}
         self._legacy_notes = source.legacy_notes
         if source.legacy_notes is None:
@@ -75,7 +79,10 @@ class Reader:
         if values.get("interest_level", 0) is None:
             del values["interest_level"]
         try:
-            lead = self._rules.load({name: value for name, value in values.items() if name not in errors})
+            lead = claimed(self._rules.load({name: value for name, value in values.items() if name not in errors}),
+                           self._company_id)
+        except Problem as problem:
+            return Fault("company_id", problem.code, problem.sentence)
         except ValidationError as error:
             errors = error.normalized_messages() | errors
         if errors:
@@ -86,7 +93,7 @@ class Reader:
             given.add("stage")
         if "id" not in lead:
             # The same row has the same id in every run, so that a run can be repeated.
-            lead["id"] = uuid.uuid5(_NAMESPACE, json.dumps(row.values, sort_keys=True, default=str))
+            lead["id"] = uuid.uuid5(self._namespace, json.dumps(row.values, sort_keys=True, default=str))
         lead.setdefault("created_at", self._now)
         return Incoming(row, {"interest_level": 0, "notes": {}, "tags": [], "activities": [],
                               "updated_at": lead["created_at"], **lead}, frozenset(given))

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import urllib.parse
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
@@ -147,7 +148,7 @@ def _check_headings(headings):
     known = {column_of(heading) for heading in headings}
     if not known & {"name", "contact", "company"}:
         raise SourceError(_NO_HEADER.format(found=", ".join(headings)[:200]))
-    doubled = sorted({heading for heading in headings if headings.count(heading) > 1})
+    doubled = sorted(heading for heading, times in Counter(headings).items() if times > 1)
     if doubled:
         raise SourceError(_DOUBLED.format(found=", ".join(doubled)[:200]))
 
@@ -239,7 +240,8 @@ def _json_array(text):
 
 def _array_items(text):
     """(line, text) of every item of a JSON array, read piece by piece."""
-    decoder, buffer, line, position = json.JSONDecoder(), text.read(65536), 1, 0
+    # It only finds where an item ends; int() would refuse a long number with an exception of its own.
+    decoder, buffer, line, position = json.JSONDecoder(parse_int=str), text.read(65536), 1, 0
     position = buffer.index("[") + 1
     ended = False
     while True:

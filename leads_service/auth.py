@@ -1,0 +1,87 @@
+"""Who may do what: one question for every request, asked before any work on leads."""
+
+import logging
+
+from flask import Flask, g, request
+
+from leads_service.callers import Role
+from leads_service.config import Settings
+from leads_service.db import act_for, act_for_nobody, database
+from leads_service.errors import Problem
+from leads_service.keys import PREFIX, KeyRing
+from leads_service.tokens import Tokens
+
+log = logging.getLogger(__name__)
+
+PUBLIC = Role.NONE  # of a route that asks for no credential
+# The least role that each route asks for. A route that is not here is refused to everybody.
+LEAST_ROLE = {
+    ("GET", "leads.list_leads"): Role.READER,
+    ("GET", "leads.search_leads"): Role.READER,
+    ("GET", "leads.leads_by_status"): Role.READER,
+    ("GET", "leads.leads_by_owner"): Role.READER,
+    ("GET", "leads.leads_by_source"): Role.READER,
+    ("GET", "leads.get_lead"): Role.READER,
+    ("POST", "leads.create_lead"): Role.EDITOR,
+    ("PUT", "leads.update_lead"): Role.EDITOR,
+    ("PATCH", "leads.update_lead"): Role.EDITOR,
+    ("POST", "leads.convert"): Role.EDITOR,
+    ("DELETE", "leads.delete_lead"): Role.ADMIN,
+    ("GET", "bulk.export"): Role.ADMIN,
+    ("POST", "bulk.import_"): Role.ADMIN,
+    ("GET", "health.index"): PUBLIC,
+    ("GET", "health.alive"): PUBLIC,
+    ("GET", "health.ready"): PUBLIC,
+    ("GET", "metrics.metrics"): Role.READER,
+    ("GET", "openapi.description"): PUBLIC,
+    ("GET", "openapi.page"): PUBLIC,
+    ("GET", "openapi.page_file"): PUBLIC,
+}
+# What tells of every company's callers, and is refused to those of one.
+_OF_ALL = {"metrics.metrics"}
+_ASK = {"WWW-Authenticate": 'Bearer realm="leads"'}
+_REFUSE = {"WWW-Authenticate": 'Bearer realm="leads", error="invalid_token"'}
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Ask every request of `app` who makes it, unless the settings say that nobody is asked."""
+    if not settings.auth:
+        return
+    key_ring = KeyRing(database) if "keys" in settings.auth else None
+    tokens = Tokens(settings) if "jwt" in settings.auth else None
+
+    @app.before_request
+    def ask():
+        asking = request._get_current_object()  # each look through the proxy takes half a microsecond
+        if asking.routing_exception is not None:
+            return  # 404 and 405 tell what the description tells everybody
+        rule, method = asking.url_rule, asking.method
+        if method == "OPTIONS" and rule.provide_automatic_options:
+            return  # answered by Flask; a browser's preflight carries no credential
+        least = LEAST_ROLE.get(("GET" if method == "HEAD" else method, rule.endpoint))
+        if least is PUBLIC:
+            return
+        credential = _credential(asking.environ)
+        if not credential:
+            raise Problem("unauthorized", headers=_ASK)
+        judge = key_ring if credential.startswith(PREFIX) else tokens
+        found = judge and judge.caller(credential)
+        if not found:
+            raise Problem("unauthorized", headers=_REFUSE)
+        if least is None:
+            log.error("%s has no line in LEAST_ROLE, so nobody may use it", rule.endpoint)
+            raise Problem("forbidden")
+        if found.role < least or (found.company_id and rule.endpoint in _OF_ALL):
+            raise Problem("forbidden")
+        g.leads_caller = found
+        if settings.rls:
+            act_for(found.company_id, found.role.name.lower())
+
+    if settings.rls:
+        app.teardown_appcontext(act_for_nobody)
+
+
+def _credential(environ):
+    scheme, _, credential = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    # Another scheme is somebody else's, such as a password that nginx asked for.
+    return credential.strip() if scheme.lower() == "bearer" else environ.get("HTTP_X_API_KEY")

@@ -1,0 +1,144 @@
+"""JSON Web Tokens: HS256 under a secret, ES256 and RS256 under the keys that a JWKS URL publishes."""
+
+import hashlib
+import logging
+import threading
+import time
+
+import jwt
+
+from leads_service.callers import ROLE_NAMES, Caller, Role
+from leads_service.config import Settings
+from leads_service.vocabulary import parse_uuid
+
+log = logging.getLogger(__name__)
+
+LEEWAY = 10  # seconds by which clocks may differ
+REMEMBERED = 30  # seconds for which a token that was verified is not verified again
+MAX_REMEMBERED = 1000  # tokens
+REFRESH = 300  # seconds after which published keys are fetched again
+COOLDOWN = 5  # seconds at least between two fetches that unknown keys cause
+TIMEOUT = 2  # seconds that a fetch may take
+PATIENCE = 0.5  # seconds that a request with an unknown key waits for it; others may need its thread
+_PUBLISHED = ("ES256", "RS256")
+_ROLES = ROLE_NAMES | {"service_role": Role.ADMIN}  # Supabase's, where the role claim is `role`
+
+
+class Tokens:
+    """Judges tokens as the settings say."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._key_set = KeySet(settings.jwks_url) if settings.jwks_url else None
+        self._remembered = {}  # a token's digest: (its caller, until when)
+
+    def caller(self, token: str) -> Caller | None:
+        """Whom `token` speaks for (role NONE when it names no role of this service); None when it is worth nothing."""
+        digest = hashlib.sha256(token.encode("latin-1")).digest()  # header values come as Latin-1
+        found, until = self._remembered.get(digest, (None, 0))
+        now = time.time()
+        if now < until:
+            return found
+        try:
+            claims = self._verified(token)
+            caller = claims and self._caller(claims)
+        except Exception as error:
+            # Whatever a stranger's text does to the parsers, it is no credential. The error may quote the text.
+            log.debug("Refused a token: %s", type(error).__name__)
+            return None
+        if caller:
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[digest] = (caller, min(now + REMEMBERED, int(claims["exp"]) + LEEWAY))
+        return caller
+
+    def _verified(self, token):
+        """The token's claims; None when its key is unknown. Raises jwt.PyJWTError."""
+        header = jwt.get_unverified_header(token)
+        # Which key, never how: each key has the one algorithm that it is verified by.
+        if header.get("alg") == "HS256" and self._settings.jwt_secret:
+            key, algorithm = self._settings.jwt_secret, "HS256"
+        else:
+            key = self._key_set and self._key_set.find(header.get("kid"))
+            if not key:
+                return None
+            algorithm = key.algorithm_name
+        return jwt.decode(
+            token, key, [algorithm], audience=self._settings.jwt_audience, issuer=self._settings.jwt_issuer,
+            leeway=LEEWAY, options={"require": ["exp"], "enforce_minimum_key_length": True,
+                                    "verify_aud": self._settings.jwt_audience is not None})
+
+    def _caller(self, claims):
+        company_id = None
+        company = _claim(claims, self._settings.jwt_company_claim)
+        if company is not _ABSENT:
+            company_id = parse_uuid(company) if isinstance(company, str) else None
+            if not company_id:
+                return None  # a company that cannot be read must not become every company
+        elif self._settings.jwt_company_required:
+            return None
+        said = _claim(claims, self._settings.jwt_role_claim)
+        words = said if isinstance(said, list) else [said]
+        role = max((_ROLES.get(word, Role.NONE) for word in words if isinstance(word, str)), default=Role.NONE)
+        return Caller(str(claims.get("sub", "")), role, company_id)
+
+
+_ABSENT = object()
+
+
+def _claim(claims, path):
+    """The claim of the name `path`, else the one that its dots lead to."""
+    if path in claims:
+        return claims[path]
+    for name in path.split("."):
+        if not isinstance(claims, dict) or name not in claims:
+            return _ABSENT
+        claims = claims[name]
+    return claims
+
+
+class KeySet:
+    """The keys behind a JWKS URL, by their ids.
+
+    Fetched in a thread of their own, one fetch at a time, so that no request waits longer than PATIENCE (TIMEOUT for
+    the first keys), and none for a server that is known to be down. PyJWT's own client would hold a lock meanwhile.
+    """
+
+    def __init__(self, url: str):
+        self._client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=TIMEOUT)
+        self._keys = {}
+        self._tried_at = float("-inf")
+        self._failing = False
+        self._fetched = threading.Event()  # cleared while a fetch is under way
+        self._fetched.set()
+        self._starting = threading.Lock()
+
+    def find(self, key_id: str | None) -> jwt.PyJWK | None:
+        """The key; None when the set has none of that id."""
+        key = self._keys.get(key_id)
+        self._fetch_if_due(REFRESH if key else COOLDOWN)
+        if not key and not self._failing:
+            self._fetched.wait(PATIENCE if self._keys else TIMEOUT)
+            key = self._keys.get(key_id)
+        return key
+
+    def _fetch_if_due(self, seconds):
+        with self._starting:
+            wait = COOLDOWN if self._failing else seconds
+            if not self._fetched.is_set() or time.monotonic() - self._tried_at < wait:
+                return
+            self._tried_at = time.monotonic()
+            self._fetched.clear()
+        threading.Thread(target=self._fetch, name="jwks", daemon=True).start()
+
+    def _fetch(self):
+        try:
+            keys = self._client.get_signing_keys()
+            self._keys = {key.key_id: key for key in keys if key.algorithm_name in _PUBLISHED}
+            self._failing = False
+        except Exception as error:
+            # Those that are known go on being known.
+            self._failing = True
+            log.warning("The keys of LEADS_JWKS_URL could not be fetched: %s", error)
+        finally:
+            self._fetched.set()

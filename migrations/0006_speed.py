@@ -1,0 +1,79 @@
+"""What keeps lists and searches quick at millions of rows, within the size of the table itself.
+
+Search: 0005's functions folded a letter by looking through 450 of them, 52 µs a row; these decompose it instead, 3 µs.
+The text now begins and ends with a separator, so that every character of a column has a neighbour on either side.
+
+Lists: an index that ends in a span of six hours instead of the moment has few different keys, and PostgreSQL stores a
+key once with all its rows: a quarter of the size. What order a span has inside is sorted while reading.
+"""
+
+import importlib
+import unicodedata
+
+from migrations.ddl import found, make, unmake
+
+atomic = False  # CREATE INDEX CONCURRENTLY refuses a transaction
+
+# The accents that decompose the Latin letters up to U+017F, and the letters of that range that do not decompose.
+_MARKS = "".join(sorted({mark for letter in map(chr, range(0xC0, 0x180))
+                         for mark in unicodedata.normalize("NFD", letter)[1:]}))
+_LETTERS = {"’": "''", "\u00a0": " ", "\u202f": " ", "Œ": "œ", "Æ": "æ"}
+_LETTERS |= dict(zip("ØøŁłĐđÐðĦħŦŧı", "oollddddhhtti", strict=True))
+_FROM, _TO = "".join(_LETTERS) + _MARKS, "".join(_LETTERS.values())
+
+_REPLACE = "CREATE OR REPLACE FUNCTION {} RETURNS {} LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN {}"
+# CASE first of all, because most values are ASCII, and of most phones there is nothing to take away. Every body can be
+# inlined by the planner, which refuses where a parameter that costs something would be evaluated twice.
+_FUNCTIONS = {
+    "leads_fold(text)": (
+        "text", "CASE WHEN octet_length($1) = char_length($1) THEN lower($1) ELSE replace(replace("
+                f"lower(translate(normalize($1, NFD), '{_FROM}', '{_TO}')), 'œ', 'oe'), 'æ', 'ae') END"),
+    "leads_search_text(text, text, text, text)": (
+        "text", "E'\\x1f' || leads_fold($1) || E'\\x1f' || coalesce(leads_fold($2), '') || E'\\x1f' || "
+                "coalesce(CASE WHEN $3 ~ '^[+0-9]*$' THEN $3 ELSE leads_fold(leads_bare_phone($3)) END, '') || "
+                "E'\\x1f' || coalesce(leads_fold($4), '') || E'\\x1f'"),
+}
+_TEXT = "leads_search_text(name, email, phone, company)"
+_SPAN = "date_bin('6 hours', created_at, '2000-01-01 00:00+00')"
+
+TRIGRAMS = "idx_leads_search_trgm"
+INDEXES = {
+    # Rows with a character that names, addresses and phones hardly ever hold: a search for such a character asks here,
+    # and so does one for two letters, whose neighbours elsewhere are known.
+    "idx_leads_search_odd": rf"leads (created_at DESC) WHERE {_TEXT} ~ E'[^a-vx-z0-9 .@&+\\x1f-]'",
+    **{f"idx_leads_{column}_span": f"leads ({column}, {_SPAN} DESC)" for column in ("status", "owner", "stage")},
+    **{f"idx_leads_{column}": f"leads ({column})" for column in ("name", "city", "segment", "company")},
+    # No span here: one statement can give a million leads the same updated_at.
+    "idx_leads_updated_at": "leads (updated_at DESC, id DESC)",
+    # A short pending list: every search reads all of it.
+    "idx_leads_tags": "leads USING gin (tags) WITH (gin_pending_list_limit = 256)",
+}
+REPLACED = ("idx_leads_status_created", "idx_leads_owner_created")
+
+
+def up(migrator, db):
+    db.execute_sql("SET lock_timeout = 0")  # building concurrently makes nobody wait
+    unmake(db, "index", TRIGRAMS)  # of 0005 as it first was; it holds what the old functions made
+    for name, (returns, body) in _FUNCTIONS.items():
+        db.execute_sql(_REPLACE.format(name, returns, body))
+    if found(db, "extension", "pg_trgm"):
+        schema = db.execute_sql("SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace "
+                                "WHERE extname = 'pg_trgm'").fetchone()[0]
+        make(db, "index", TRIGRAMS, f"CREATE INDEX CONCURRENTLY {TRIGRAMS} ON leads USING gin "
+                                    f'({_TEXT} "{schema}".gin_trgm_ops) WITH (gin_pending_list_limit = 256)')
+    for name, target in INDEXES.items():
+        make(db, "index", name, f"CREATE INDEX CONCURRENTLY {name} ON {target}")
+    for name in REPLACED:
+        unmake(db, "index", name)
+    db.execute_sql("ANALYZE leads")  # how common a term is, is known from the statistics of the index
+
+
+def down(migrator, db):
+    for name in (*INDEXES, TRIGRAMS):
+        unmake(db, "index", name)
+    earlier = importlib.import_module("migrations.0005_search").FUNCTIONS
+    for name in _FUNCTIONS:
+        db.execute_sql(_REPLACE.format(name, *earlier[name]))
+    earlier = importlib.import_module("migrations.0004_indexes").INDEXES
+    for name in REPLACED:
+        make(db, "index", name, f"CREATE INDEX CONCURRENTLY {name} ON {earlier[name]}")
