@@ -1,0 +1,380 @@
+"""Measures the service: requests over HTTP, and how their cost grows with the table.
+
+    .venv/bin/pip install -r bench/requirements.txt     # and Debian's wrk
+    .venv/bin/python bench/run.py [--rows 10000,100000,1000000] [--seconds 3] [--keep FOLDER] [--sweep]
+
+For every size it fills a database (bench/fill.py) on a PostgreSQL of its own, starts gunicorn as an operator would, and
+prints requests a second, latencies and processor time of each route under load, then what single callers wait for
+lists and searches of many kinds, as multiples of `SELECT count(*) FROM leads` in the same database. At the largest size
+it does so once more behind 50,000 new leads that match nothing asked for. Everything goes to bench/results/ too, under
+today's date, with a chart. --keep uses a folder for the databases and leaves them there; --sweep measures gunicorn's
+workers and threads instead.
+"""
+
+import argparse
+import contextlib
+import datetime as dt
+import http.client
+import itertools
+import json
+import os
+import platform
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+from pathlib import Path
+
+import psutil
+import psycopg2
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from bench import fill
+from leads_service import embedded, migrator
+from leads_service.config import VERSION
+from leads_service.db import Database
+
+CONNECTIONS = 8
+FRESH = 50_000
+TERMS = ("m a w é 9 0 @ ß ma fr xq zw é! 06 33 ww q. .f an sar mar klein garage hel xqz éli 061 0612 06%2012 %2B3361 "
+         "612345 0612345678 vasseur helene Élise séverine théo%20rivière allard allard%20sarl sœur soeur meunier.1 "
+         "william.weber saint garage%20weber fleuriste%20noël%20sas violette zélie%20zimmermann exemple.fr @courriel "
+         "-13.fr librairie boulangerie%20girard xqzwvk zzzzzz 0000000000 nobody@nowhere.example "
+         "optique%20charpentier%20%26%20fils abcdefghijklmnopqrstuvwxyz1234 amina.allard.777@exemple.fr & sarl").split()
+SORTS = ("-created_at", "created_at", "updated_at", "-updated_at", "name", "-name", "-interest_level", "interest_level")
+FILTERS = {
+    "status": ("active", "converti"), "owner": (fill.OWNER, "personne"), "source": (fill.SOURCE, "radio", "aucune"),
+    "stage": ("new", "won"), "segment": (fill.SEGMENT, "aucun"), "city": (fill.CITY, "Nulle-Part"),
+    "company": ("Garage Weber SAS", "Inconnue"), "tag": ("vip", "absente"), "interest_level_min": ("50", "100"),
+    "interest_level_max": ("50", "0"), "created_from": ("2025-06-01", "2090-01-01"),
+    "created_to": ("2024-06-01", "2000-01-01")}
+USUAL = ("status", "owner", "source", "stage")
+
+
+class Report:
+    """What is printed, kept as Markdown."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text=""):
+        print(text, flush=True)
+        self.lines.append(text)
+
+    def table(self, *rows):
+        widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
+        for number, row in enumerate(rows):
+            self.say("| " + " | ".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)) + " |")
+            if not number:
+                self.say("|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
+        self.say()
+
+
+def sql(url, statement, *parameters):
+    """The rows of one statement."""
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def database_of(server, rows):
+    """The URL of a migrated database with `rows` leads; made if it is not there."""
+    name = f"leads_{rows}"
+    url = urllib.parse.urlsplit(server)._replace(path=f"/{name}").geturl()
+    made = sql(server, "SELECT 1 FROM pg_database WHERE datname = %s", name)
+    if not made:
+        sql(server, f"CREATE DATABASE {name}")
+    own = Database(None)
+    own.configure(url, connections=1, recycle=86400, statement_timeout=0)
+    if not made:
+        list(migrator.up(own, "0003_timestamp_trigger"))
+        for first in range(1, rows + 1, 100_000):  # the indexes afterwards: twice as fast
+            sql(url, fill.statement(first, min(first + 99_999, rows)))
+    list(migrator.up(own))
+    own.close_all()
+    sql(url, "DELETE FROM leads WHERE source IN ('charge', 'fichier')")
+    sql(url, "VACUUM ANALYZE leads")
+    return url
+
+
+@contextlib.contextmanager
+def served(url, *options, **environ):
+    """gunicorn on the database; yields (process, address)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    process = psutil.Popen([sys.executable, "-m", "gunicorn", "-b", address, *options], cwd=ROOT,
+                           env={**os.environ, "DATABASE_URL": url, **environ},
+                           stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    try:
+        while True:
+            with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection(address)) as connection:
+                connection.request("GET", "/health/ready")
+                if connection.getresponse().status == 200:
+                    break
+            if process.poll() is not None:
+                sys.exit("gunicorn did not start")
+            time.sleep(0.1)
+        yield process, address
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(40)
+
+
+def cpu_seconds(*trees):
+    """The processor time that these processes and their children have used."""
+    total = 0
+    for tree in trees:
+        for process in (tree, *tree.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system
+    return total
+
+
+_LUA = """
+local paths, n, salt = {}, 0, "%(salt)s"
+for line in io.lines("%(paths)s") do paths[#paths + 1] = line end
+math.randomseed(os.time())
+function request()
+  n = n + 1
+  local path, headers = paths[math.random(#paths)], { ["Content-Type"] = "application/json" }
+  if "%(method)s" == "GET" then return wrk.format("GET", path) end
+  local body = '{"city":"Aubagne"}'
+  if "%(method)s" == "POST" then
+    body = string.format('{"name":"Lead %%d","email":"charge.%%s.%%d@exemple.fr","phone":"06 12 34 56 78",' ..
+                         '"source":"charge","tags":["vip"]}', n, salt, n)
+  end
+  return wrk.format("%(method)s", path, headers, body)
+end
+"""
+
+
+def load(address, method, paths, seconds, folder):
+    """Ask without pause on CONNECTIONS connections: (requests, requests a second, p50 and p99 in ms, refused)."""
+    listed, script = folder / "paths", folder / "wrk.lua"
+    listed.write_text("\n".join(paths) + "\n")
+    script.write_text(_LUA % {"salt": os.urandom(4).hex(), "paths": listed, "method": method})
+    out = subprocess.run(["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", script,
+                          f"http://{address}"], check=True, text=True, capture_output=True).stdout
+    found = {percent: float(value) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
+             for percent, value, unit in re.findall(r"(\d\d)%\s+([\d.]+)(us|ms|s)\b", out)}
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
+    return (int(re.search(r"(\d+) requests in", out)[1]), float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]),
+            found["50"], found["99"], int(refused[1]) if refused else 0)
+
+
+def routes(url):
+    """Name of a route → method and paths."""
+    leads = [f"/leads/{row[0]}" for row in sql(url, "SELECT id FROM leads TABLESAMPLE SYSTEM (20) LIMIT 2000")]
+    owner = urllib.parse.quote(fill.OWNER)
+    terms = ("vasseur", "garage", "0612", "elise", "xqzw", "exemple.fr")
+    return {"one": ("GET", leads), "list20": ("GET", ["/leads/?limit=20"]), "list100": ("GET", ["/leads/?limit=100"]),
+            "owner20": ("GET", [f"/leads/owner/{owner}?limit=20", "/leads/owner/personne?limit=20"]),
+            "search20": ("GET", [f"/leads/search/{term}?limit=20" for term in terms]),
+            "create": ("POST", ["/leads/"]), "update": ("PUT", leads)}
+
+
+def under_load(report, url, postmaster, seconds, folder):
+    """The table of the routes under load; route → p50 in ms."""
+    table, medians = [("route", "req/s", "p50 ms", "p99 ms", "ms CPU service", "ms CPU PostgreSQL", "refused")], {}
+    with served(url) as (process, address):
+        for name, (method, paths) in routes(url).items():
+            load(address, method, paths, 1, folder)
+            before = cpu_seconds(process), cpu_seconds(postmaster)
+            count, rate, p50, p99, refused = load(address, method, paths, seconds, folder)
+            spent = [1e3 * (now - then) / count
+                     for now, then in zip((cpu_seconds(process), cpu_seconds(postmaster)), before, strict=True)]
+            table.append((name, f"{rate:.0f}", f"{p50:.2f}", f"{p99:.1f}", *(f"{ms:.2f}" for ms in spent), refused))
+            medians[name] = p50
+        memory = [child.memory_full_info().uss / 2**20 for child in process.children()]
+    report.table(*table)
+    report.say(f"Memory of a worker: {max(memory):.0f} MiB that it shares with no other process.\n")
+    return medians
+
+
+class Asker:
+    """One caller on one connection."""
+
+    def __init__(self, address):
+        self._connection = http.client.HTTPConnection(address)
+
+    def ask(self, path, method="GET", body=None, headers=None):
+        """(milliseconds, the answer's JSON)."""
+        start = time.perf_counter()
+        self._connection.request(method, path, body, headers or {})
+        response = self._connection.getresponse()
+        raw = response.read()
+        spent = 1e3 * (time.perf_counter() - start)
+        if response.status >= 300:
+            sys.exit(f"{method} {path}: {response.status} {raw[:300]}")
+        return spent, json.loads(raw)
+
+    def median(self, path, times=3):
+        return statistics.median(self.ask(path)[0] for _ in range(times))
+
+
+def lists():
+    """(kind, path) of every filter alone by every sort, and of every pair of filters by four."""
+    singles = [[(name, value)] for name, values in FILTERS.items() for value in values]
+    pairs = [[(one, a), (other, b)] for one, other in itertools.combinations(FILTERS, 2)
+             for a in FILTERS[one][::len(FILTERS[one]) - 1] for b in FILTERS[other][::len(FILTERS[other]) - 1]]
+    for pair in singles + pairs:
+        for sort in SORTS if len(pair) == 1 else SORTS[::2]:
+            kind = "pairs of filters" if len(pair) == 2 else "one filter"
+            if len(pair) == 1 and sort == "-created_at" and pair[0][0] in USUAL:
+                kind = "usual"
+            yield kind, "/leads/?" + urllib.parse.urlencode([*pair, ("sort", sort), ("limit", 20)])
+
+
+def searches():
+    """(kind, path) of every term, without and with a filter."""
+    for term in TERMS:
+        term = urllib.parse.quote(urllib.parse.unquote(term))
+        yield "search", f"/leads/search/{term}?limit=20"
+        for more in (f"owner={fill.OWNER}", "city=Nulle-Part"):
+            yield "search and filter", f"/leads/search/{term}?limit=20&{urllib.parse.quote(more, safe='=')}"
+
+
+def growth(report, url, rows):
+    """What one caller waits for, as multiples of count(*); (kind → median ms, kind → all of its (ms, path))."""
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        cursor, times = connection.cursor(), []
+        for _ in range(7):
+            start = time.perf_counter()
+            cursor.execute("SELECT count(*) FROM leads")
+            times.append(1e3 * (time.perf_counter() - start))
+    count = statistics.median(times)
+    size = sql(url, "SELECT pg_relation_size('leads'), pg_total_relation_size('leads')")[0]
+    report.say(f"`SELECT count(*)`: {count:.1f} ms. Table and indexes: {size[1] / 2**20:.0f} MiB, "
+               f"{size[1] / size[0]:.2f} × the heap.\n")
+    found = {}
+    with served(url) as (_, address):
+        asker = Asker(address)
+        for kind, path in (*lists(), *searches()):
+            asker.ask(path)
+            found.setdefault(kind, []).append((asker.median(path), path))
+        found["first page"] = [(asker.median("/leads/?limit=100", 20), "/leads/?limit=100")]
+        found["estimated count"] = [(asker.median("/leads/?limit=1&status=active&count=estimated", 20), "")]
+        cursor = None
+        while True:
+            path = f"/leads/?limit=1000{f'&cursor={cursor}' if cursor else ''}"
+            spent, page = asker.ask(path)
+            found.setdefault("walk, first page of 1000", [(spent, "")])
+            if not page["next_cursor"]:
+                break
+            found["walk, last full page of 1000"] = [(spent, "")]
+            cursor = page["next_cursor"]
+        found["offset to the middle"] = [(asker.median(f"/leads/?limit=100&offset={rows // 2}"), "")]
+        json_body = {"Content-Type": "application/json"}
+        written = [[], []]
+        for number in range(300):
+            body = json.dumps({"name": "Lead", "email": f"c{number}@charge.example", "source": "charge"})
+            spent, answer = asker.ask("/leads/", "POST", body, json_body)
+            written[0].append(spent)
+            written[1].append(asker.ask(f"/leads/{answer['data']['id']}", "PUT", '{"city":"Aubagne"}', json_body)[0])
+        found["create"], found["update"] = ([(statistics.median(times), "")] for times in written)
+    sql(url, "DELETE FROM leads WHERE source = 'charge'")
+    table = [("asked", "how many", "median ms", "× count(*)", "p95 ms", "worst ms", "× count(*)")]
+    for kind, asked in found.items():
+        times = sorted(time for time, _ in asked)
+        median, worst = statistics.median(times), times[-1]
+        table.append((kind, len(times), f"{median:.2f}", f"{median / count:.2f}", f"{times[int(0.95 * len(times))]:.1f}"
+                      if len(times) > 1 else "", f"{worst:.1f}", f"{worst / count:.1f}"))
+    report.table(*table)
+    slowest = sorted((pair for asked in found.values() for pair in asked if pair[1]), reverse=True)[:5]
+    report.say("Slowest: " + ", ".join(f"`{path}` {spent:.0f} ms" for spent, path in slowest) + "\n")
+    return {kind: statistics.median(time for time, _ in asked) for kind, asked in found.items()}
+
+
+def sweep(report, url, seconds, folder):
+    """Workers × threads, and gunicorn's own worker class, in turns, so that a slow minute hits them all."""
+    choices = [(workers, threads, "ours") for workers in (1, 2, 4) for threads in (1, 2, 4, 8)] + [(2, 4, "gthread")]
+    asked = {name: asked for name, asked in routes(url).items() if name in ("one", "list20", "search20", "create")}
+    rates = {(choice, name): [] for choice in choices for name in asked}
+    for _ in range(3):
+        for workers, threads, kind in choices:
+            options = [f"--workers={workers}", f"--threads={threads}", *([f"--worker-class={kind}"] * (kind != "ours"))]
+            with served(url, *options, LEADS_THREADS=str(threads)) as (_, address):
+                for name, (method, paths) in asked.items():
+                    load(address, method, paths, 1, folder)
+                    rates[(workers, threads, kind), name].append(load(address, method, paths, seconds, folder)[1])
+    rows = [(*choice, *(f"{statistics.median(rates[choice, name]):.0f}" for name in asked)) for choice in choices]
+    report.table(("workers", "threads", "worker class", *(f"{name} req/s" for name in asked)), *rows)
+
+
+def chart(medians, file):
+    """Latency against rows, one line for each kind."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
+    for kind in ("one", "list20", "create", "update", "usual", "one filter", "pairs of filters", "search"):
+        axes.plot(list(medians), [found[kind] for found in medians.values()], marker="o", label=kind)
+    axes.set(xscale="log", yscale="log", xlabel="leads in the table", ylabel="median latency, ms",
+             title="Latency against rows (routes under load of 8 connections, lists and searches alone)")
+    axes.grid(True, which="both", alpha=0.3)
+    axes.legend(ncols=2)
+    figure.savefig(file)
+
+
+def machine(url):
+    """One line about where the figures come from."""
+    model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    return (f"{model[1] if model else platform.processor()}, {len(os.sched_getaffinity(0))} cores, "
+            f"{psutil.virtual_memory().total / 2**30:.0f} GiB; Python {platform.python_version()}, "
+            f"PostgreSQL {sql(url, 'SHOW server_version')[0][0]} beside it with its default settings, "
+            f"leads_service {VERSION}, {CONNECTIONS} connections by wrk")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", default="10000,100000,1000000")
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--sweep", action="store_true")
+    arguments = parser.parse_args()
+    report, medians = Report(), {}
+    results = ROOT / "bench" / "results" / f"{dt.date.today()}{'-sweep' if arguments.sweep else ''}"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        server = embedded.start((arguments.keep or folder / "data").resolve())
+        report.say(f"# {dt.date.today()}\n\n{machine(server)}.\n")
+        for rows in map(int, arguments.rows.split(",")):
+            url = database_of(server, rows)
+            report.say(f"## {rows:,} leads\n")
+            if arguments.sweep:
+                sweep(report, url, arguments.seconds, folder)
+                continue
+            medians[rows] = under_load(report, url, _postmaster(url), arguments.seconds, folder)
+            sql(url, "DELETE FROM leads WHERE source = 'charge'")
+            sql(url, "VACUUM ANALYZE leads")
+            medians[rows] |= growth(report, url, rows)
+        if not arguments.sweep:
+            report.say(f"## {rows:,} leads behind {FRESH:,} new ones that match nothing\n")
+            sql(url, fill.FRESH_IMPORT, FRESH)
+            growth(report, url, rows)
+            sql(url, "DELETE FROM leads WHERE source = 'fichier'")
+            chart(medians, results.with_suffix(".svg"))
+    results.parent.mkdir(exist_ok=True)
+    results.with_suffix(".md").write_text("\n".join(report.lines))
+
+
+def _postmaster(url):
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        return psutil.Process(connection.get_backend_pid()).parent()
+
+
+if __name__ == "__main__":
+    main()
