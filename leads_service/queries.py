@@ -25,10 +25,11 @@ _FILTERS = {
     "interest_level_min": "interest_level >= %s", "interest_level_max": "interest_level <= %s",
     "created_from": "created_at >= %s", "created_to": "created_at <= %s",
 }
-# Both written exactly like the indexes' expressions (migrations/0006_speed.py), or PostgreSQL would not use them.
+# All written exactly like the indexes' expressions (migrations/0006_speed.py), or PostgreSQL would not use them.
 _SEARCHED = "leads_search_text(name, email, phone, company)"
-_ODD = _SEARCHED + r" ~ E'[^a-vx-z0-9 .@&+\\x1f-]'"
-_USUAL = re.compile("[a-vx-z0-9 .@&+-]+")
+_RARE = f"string_to_array(translate({_SEARCHED}, " r"E'abcdefghijklmnopqrstuvxyz0123456789 .@&+-\x1f', ''), NULL)"
+_FOREIGN = _SEARCHED + r" ~ E'[^\\x1f -~]'"
+_USUAL = re.compile("[a-vx-z0-9 .@&+-]|(?<=[a-z0-9])w|w(?=[a-z0-9])")
 
 ANOTHER_COMPANY = Sentence("Le lead serait celui d'une autre société.", "The lead would be another company's.")
 # Whether a caller of the company (the parameter) may link the client, an SQL expression: migrations/0007_callers.py.
@@ -204,9 +205,8 @@ def _found(term, phone_prefix):
     for spelling in phone_spellings(term, phone_prefix):
         if spelling != term:
             way, found = _holds(spelling)
-            # The first half is what the index knows, the second keeps other columns' digits out. As a CASE it counts as
-            # one row in two to the planner, who has no statistics of it and would take a LIKE for one in two hundred.
-            ways.append(f"({way} AND CASE WHEN leads_bare_phone(phone) LIKE %s THEN true ELSE false END)")
+            # The second half keeps other columns' digits out.
+            ways.append(f"({way} AND {_rather('leads_bare_phone(phone) LIKE %s')})")
             parameters += [*found, _substring(spelling)]
     return Condition("q", f"({' OR '.join(ways)})", parameters)
 
@@ -221,15 +221,22 @@ def _holds(folded):
     like = f"{_SEARCHED} LIKE %s"
     if len(folded) > 2:
         return like, [_substring(folded)]
-    # The trigram index knows nothing of one letter or two. What it can find is two letters with their neighbours:
-    # PostgreSQL expands the classes of this expression to all the trigrams they stand for. Rows with other neighbours
-    # are in the index of the odd ones.
-    if not _USUAL.fullmatch(folded):
-        return f"({_ODD} AND {like})", [_substring(folded)]
+    # The trigram index knows nothing of one letter or two. Characters that are rare have an index of their own.
+    rare = _USUAL.sub("", folded)
+    if rare:
+        return f"({_RARE} @> %s::text[] AND {_rather(like)})", [list(rare), _substring(folded)]
+    # What the trigram index can find is two letters with their neighbours: PostgreSQL expands the classes of this
+    # expression to all the trigrams they stand for. Rows with other neighbours are in the index of the foreign ones.
     if len(folded) == 2 and re.search("[a-z0-9]", folded):
         around = f"[\x1f -~]{re.escape(folded)}[\x1f -~]"
-        return f"({_SEARCHED} ~ %s OR ({_ODD} AND {like}))", [around, _substring(folded)]
+        return f"({_SEARCHED} ~ %s OR ({_FOREIGN} AND {like}))", [around, _substring(folded)]
     return like, [_substring(folded)]
+
+
+def _rather(condition):
+    """A condition beside another that an index knows. As a CASE it counts as one row in two to the planner, who would
+    take a LIKE for one in two hundred, and so the matches for few."""
+    return f"CASE WHEN {condition} THEN true ELSE false END"
 
 
 def _substring(text):

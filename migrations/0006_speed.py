@@ -34,13 +34,16 @@ _FUNCTIONS = {
                 "E'\\x1f' || coalesce(leads_fold($4), '') || E'\\x1f'"),
 }
 _TEXT = "leads_search_text(name, email, phone, company)"
+_RARE = f"string_to_array(translate({_TEXT}, " r"E'abcdefghijklmnopqrstuvxyz0123456789 .@&+-\x1f', ''), NULL)"
 _SPAN = "date_bin('6 hours', created_at, '2000-01-01 00:00+00')"
 
 TRIGRAMS = "idx_leads_search_trgm"
 INDEXES = {
-    # Rows with a character that names, addresses and phones hardly ever hold: a search for such a character asks here,
-    # and so does one for two letters, whose neighbours elsewhere are known.
-    "idx_leads_search_odd": rf"leads (created_at DESC) WHERE {_TEXT} ~ E'[^a-vx-z0-9 .@&+\\x1f-]'",
+    # The characters that names, addresses and phones seldom hold: a search for one or two of them asks here.
+    "idx_leads_search_rare": f"leads USING gin (({_RARE})) WITH (gin_pending_list_limit = 256)",
+    # Rows with one that is not ASCII even when folded: a search for two letters, whose neighbours in all other rows are
+    # known, asks here.
+    "idx_leads_search_foreign": rf"leads (created_at DESC) WHERE {_TEXT} ~ E'[^\\x1f -~]'",
     **{f"idx_leads_{column}_span": f"leads ({column}, {_SPAN} DESC)" for column in ("status", "owner", "stage")},
     **{f"idx_leads_{column}": f"leads ({column})" for column in ("name", "city", "segment", "company")},
     # No span here: one statement can give a million leads the same updated_at.
