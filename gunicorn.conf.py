@@ -129,7 +129,7 @@ def on_starting(server):
 
 def worker_exit(server, worker):
     """Its last requests count too."""
-    if settings and worker.metrics:
+    if settings and isinstance(worker, Worker) and worker.metrics:
         worker.metrics.settle()
 
 
@@ -137,6 +137,8 @@ def child_exit(server, worker):
     """A worker is gone, killed perhaps: what it counted stays, what it held is free."""
     if settings:
         mark_process_dead(worker.pid)
+        if isinstance(worker, Worker):
+            worker.forget()
 
 
 def when_ready(server):

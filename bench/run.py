@@ -1,25 +1,27 @@
 """Measures the service: requests over HTTP, and how their cost grows with the table.
 
     .venv/bin/pip install -r bench/requirements.txt     # and Debian's wrk
-    .venv/bin/python bench/run.py [--rows 10000,100000,1000000] [--seconds 3] [--keep FOLDER] [--sweep]
+    .venv/bin/python bench/run.py [--rows 10000,100000,1000000] [--seconds 3] [--keep FOLDER] [--sweep | --auth]
 
 For every size it fills a database (bench/fill.py) on a PostgreSQL of its own, starts gunicorn as an operator would, and
 prints requests a second, latencies and processor time of each route under load, then what single callers wait for
 lists and searches of many kinds, as multiples of `SELECT count(*) FROM leads` in the same database. At the largest size
 it does so once more behind 50,000 new leads that match nothing asked for. Everything goes to bench/results/ too, under
 today's date, with a chart. --keep uses a folder for the databases and leaves them there; --sweep measures gunicorn's
-workers and threads instead.
+workers and threads instead, --auth what it costs to ask callers who they are.
 """
 
 import argparse
 import contextlib
 import datetime as dt
 import http.client
+import importlib.util
 import itertools
 import json
 import os
 import platform
 import re
+import secrets
 import signal
 import socket
 import statistics
@@ -30,6 +32,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
+import jwt
 import psutil
 import psycopg2
 
@@ -37,7 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from bench import fill
-from leads_service import embedded, migrator
+from leads_service import embedded, keys, migrator
 from leads_service.config import VERSION
 from leads_service.db import Database
 
@@ -147,9 +150,10 @@ for line in io.lines("%(paths)s") do paths[#paths + 1] = line end
 math.randomseed(os.time())
 function request()
   n = n + 1
-  local path, headers = paths[math.random(#paths)], { ["Content-Type"] = "application/json" }
-  if "%(method)s" == "GET" then return wrk.format("GET", path) end
-  local body = '{"city":"Aubagne"}'
+  local path = paths[math.random(#paths)]
+  local headers = { ["Content-Type"] = "application/json", ["Authorization"] = "%(credential)s" }
+  if "%(method)s" == "GET" then return wrk.format("GET", path, headers) end
+  local body = string.format('{"city":"Aubagne %%s %%d"}', salt, n)
   if "%(method)s" == "POST" then
     body = string.format('{"name":"Lead %%d","email":"charge.%%s.%%d@exemple.fr","phone":"06 12 34 56 78",' ..
                          '"source":"charge","tags":["vip"]}', n, salt, n)
@@ -159,11 +163,12 @@ end
 """
 
 
-def load(address, method, paths, seconds, folder):
+def load(address, method, paths, seconds, folder, credential=""):
     """Ask without pause on CONNECTIONS connections: (requests, requests a second, p50 and p99 in ms, refused)."""
     listed, script = folder / "paths", folder / "wrk.lua"
     listed.write_text("\n".join(paths) + "\n")
-    script.write_text(_LUA % {"salt": os.urandom(4).hex(), "paths": listed, "method": method})
+    script.write_text(_LUA % {"salt": os.urandom(4).hex(), "paths": listed, "method": method,
+                              "credential": credential})
     out = subprocess.run(["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", script,
                           f"http://{address}"], check=True, text=True, capture_output=True).stdout
     found = {percent: float(value) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
@@ -298,18 +303,46 @@ def growth(report, url, rows):
 
 def sweep(report, url, seconds, folder):
     """Workers × threads, and gunicorn's own worker class, in turns, so that a slow minute hits them all."""
-    choices = [(workers, threads, "ours") for workers in (1, 2, 4) for threads in (1, 2, 4, 8)] + [(2, 4, "gthread")]
+    choices = [(workers, threads, "ours", "python") for workers in (1, 2, 4) for threads in (1, 2, 4, 8)]
+    choices.append((2, 4, "gthread", "python"))
+    if importlib.util.find_spec("gunicorn_h1c"):
+        choices.append((2, 4, "ours", "fast"))
     asked = {name: asked for name, asked in routes(url).items() if name in ("one", "list20", "search20", "create")}
     rates = {(choice, name): [] for choice in choices for name in asked}
     for _ in range(3):
-        for workers, threads, kind in choices:
-            options = [f"--workers={workers}", f"--threads={threads}", *([f"--worker-class={kind}"] * (kind != "ours"))]
+        for choice in choices:
+            workers, threads, kind, parser = choice
+            options = [f"--workers={workers}", f"--threads={threads}", f"--http-parser={parser}",
+                       *([f"--worker-class={kind}"] * (kind != "ours"))]
             with served(url, *options, LEADS_THREADS=str(threads)) as (_, address):
                 for name, (method, paths) in asked.items():
                     load(address, method, paths, 1, folder)
-                    rates[(workers, threads, kind), name].append(load(address, method, paths, seconds, folder)[1])
+                    rates[choice, name].append(load(address, method, paths, seconds, folder)[1])
     rows = [(*choice, *(f"{statistics.median(rates[choice, name]):.0f}" for name in asked)) for choice in choices]
-    report.table(("workers", "threads", "worker class", *(f"{name} req/s" for name in asked)), *rows)
+    report.table(("workers", "threads", "worker class", "parser", *(f"{name} req/s" for name in asked)), *rows)
+
+
+def authentication(report, url, seconds, folder):
+    """What asking callers who they are costs, in turns."""
+    secret = secrets.token_hex()
+    token = jwt.encode({"app_metadata": {"role": "reader"}, "sub": "bench", "exp": time.time() + 3600}, secret)
+    own = Database(None)
+    own.configure(url, connections=1, recycle=3600, statement_timeout=0)
+    credentials = {"none": token, "keys": keys.create(own, secrets.token_hex(), "reader", None), "jwt": token}
+    own.close_all()
+    asked = {name: asked for name, asked in routes(url).items() if name in ("one", "list20")}
+    rates = {(way, name): [] for way in credentials for name in asked}
+    for _ in range(5):
+        for way, credential in credentials.items():
+            environ = {"LEADS_AUTH": way} | ({"LEADS_JWT_SECRET": secret} if way == "jwt" else {})
+            with served(url, **environ) as (_, address):
+                for name, (method, paths) in asked.items():
+                    load(address, method, paths, 1, folder, f"Bearer {credential}")
+                    rates[way, name].append(load(address, method, paths, seconds, folder, f"Bearer {credential}")[1])
+    found = {pair: statistics.median(each) for pair, each in rates.items()}
+    report.table(("LEADS_AUTH", *(f"{name} req/s" for name in asked), *(f"{name} × none" for name in asked)),
+                 *((way, *(f"{found[way, name]:.0f}" for name in asked),
+                    *(f"{found[way, name] / found['none', name]:.2f}" for name in asked)) for way in credentials))
 
 
 def chart(medians, file):
@@ -343,10 +376,12 @@ def main():
     parser.add_argument("--rows", default="10000,100000,1000000")
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--keep", type=Path)
-    parser.add_argument("--sweep", action="store_true")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--sweep", dest="instead", action="store_const", const=sweep)
+    instead.add_argument("--auth", dest="instead", action="store_const", const=authentication)
     arguments = parser.parse_args()
-    report, medians = Report(), {}
-    results = ROOT / "bench" / "results" / f"{dt.date.today()}{'-sweep' if arguments.sweep else ''}"
+    report, medians, instead = Report(), {}, arguments.instead
+    results = ROOT / "bench" / "results" / f"{dt.date.today()}{f'-{instead.__name__}' if instead else ''}"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         server = embedded.start((arguments.keep or folder / "data").resolve())
@@ -354,14 +389,14 @@ def main():
         for rows in map(int, arguments.rows.split(",")):
             url = database_of(server, rows)
             report.say(f"## {rows:,} leads\n")
-            if arguments.sweep:
-                sweep(report, url, arguments.seconds, folder)
+            if instead:
+                instead(report, url, arguments.seconds, folder)
                 continue
             medians[rows] = under_load(report, url, _postmaster(url), arguments.seconds, folder)
             sql(url, "DELETE FROM leads WHERE source = 'charge'")
             sql(url, "VACUUM ANALYZE leads")
             medians[rows] |= growth(report, url, rows)
-        if not arguments.sweep:
+        if not instead:
             report.say(f"## {rows:,} leads behind {FRESH:,} new ones that match nothing\n")
             sql(url, fill.FRESH_IMPORT, FRESH)
             growth(report, url, rows)

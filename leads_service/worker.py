@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import importlib
+import mmap
 import select
 import selectors
 import socket
@@ -24,6 +25,7 @@ QUIET = 1  # seconds without a request after which a worker that leaves closes a
 LINGER = 2  # seconds for a client to close its end after the last answer
 DRAIN = 10  # seconds for one that is still sending a body which was refused
 MAX_DRAIN = 2**30  # bytes of it
+PASS = 0.002  # seconds for which a worker leaves a new connection to one that has fewer
 _SWEEP = 0.25  # seconds between two looks for connections whose time is over
 _READS = 4  # from one connection before the others have their turn
 
@@ -36,6 +38,8 @@ class Worker(gthread.ThreadWorker):
     max_held = 64 * 2**20  # bytes of half-arrived requests
     request_timeout = 60  # seconds in which all of a request must arrive
     observing = metrics = None
+    # What each worker that takes connections has of them, plus one; shared, since workers are forks.
+    _shares = memoryview(mmap.mmap(-1, 1024)).cast("i")
 
     @classmethod
     def check_config(cls, cfg, log):
@@ -46,7 +50,7 @@ class Worker(gthread.ThreadWorker):
     def init_process(self):
         self._parting = []  # connections that had their last answer
         self._held = 0  # bytes of half-arrived requests
-        self._swept_at = 0.0
+        self._swept_at = self._passing_until = 0.0
         self._waste = bytearray(65536)
         for listener in self.sockets:  # whose connections inherit it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT, 0))
@@ -86,15 +90,33 @@ class Worker(gthread.ThreadWorker):
         return self.alive
 
     def accept(self, listener):
+        # The kernel wakes all workers for a connection, and the first takes it: a proxy that keeps a few connections
+        # would have them all with one worker, which has one core.
+        if self.alive and self.nr_conns >= min(filter(None, self._shares), default=0):
+            now = time.monotonic()
+            if now > self._passing_until + PASS:
+                self._passing_until = now + PASS
+            if now < self._passing_until:
+                time.sleep(PASS / 10)
+                return
         try:
             super().accept(listener)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
             time.sleep(0.01)  # until another connection ends
+        self._share()
+
+    def _share(self):
+        self._shares[self.age % len(self._shares)] = self._accepting and self.nr_conns + 1
+
+    def forget(self):
+        """Have the others no longer reckon with this worker. For gunicorn's master, when it is gone."""
+        self._shares[self.age % len(self._shares)] = 0
 
     def set_accept_enabled(self, enabled):
         super().set_accept_enabled(enabled and self.alive)
+        self._share()
         while self.sockets and not self.alive:
             # Whoever is connected by now is served; whoever comes later finds another worker, or at once nobody.
             listener = self.sockets.pop()
@@ -247,6 +269,7 @@ class Worker(gthread.ThreadWorker):
 
     def _drop(self, conn):
         self.nr_conns -= 1
+        self._share()
         conn.close()
 
     def wait_for_and_dispatch_events(self, timeout):

@@ -7,12 +7,13 @@ import json
 import os
 import signal
 import socket
+import statistics
 import threading
 import time
 
 import psutil
 import pytest
-from conftest import service
+from conftest import service, until
 from gunicorn.config import Config
 
 from leads_service.worker import Worker
@@ -152,6 +153,25 @@ def test_connections_that_nobody_uses_make_room(migrated_url, tmp_path):
         for _ in range(22):
             stack.enter_context(Wire(caller))
         assert caller.make()
+
+
+def test_workers_share_the_connections(migrated_url, tmp_path):
+    with service(tmp_path / "log", DATABASE_URL=migrated_url, WEB_CONCURRENCY=2) as (process, caller):
+        port = int(caller.address.split(":")[1])
+
+        def shares():
+            with contextlib.ExitStack() as stack:
+                wires = [stack.enter_context(Wire(caller)) for _ in range(8)]
+                for wire in wires:
+                    wire.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert {wire.status() for wire in wires} == {200}
+                return [sum(each.laddr.port == port and each.status == "ESTABLISHED"
+                            for each in worker.net_connections())
+                        for worker in psutil.Process(process.pid).children()]
+
+        until(lambda: min(shares()))  # the second one is up
+        # Evenly would be 4, which those that are just being closed blur; without any care, it is 7.
+        assert statistics.mean(max(shares()) for _ in range(20)) < 6
 
 
 # Reload and stop.
