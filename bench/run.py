@@ -382,6 +382,7 @@ def main():
     arguments = parser.parse_args()
     report, medians, instead = Report(), {}, arguments.instead
     results = ROOT / "bench" / "results" / f"{dt.date.today()}{f'-{instead.__name__}' if instead else ''}"
+    results.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         server = embedded.start((arguments.keep or folder / "data").resolve())
@@ -402,7 +403,6 @@ def main():
             growth(report, url, rows)
             sql(url, "DELETE FROM leads WHERE source = 'fichier'")
             chart(medians, results.with_suffix(".svg"))
-    results.parent.mkdir(exist_ok=True)
     results.with_suffix(".md").write_text("\n".join(report.lines))
 
 
