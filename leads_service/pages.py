@@ -2,9 +2,10 @@
 
 Left to itself, PostgreSQL walks the index of the order, in the hope that the matches come soon. Where they do not, be
 it that they are few or that the newest 50,000 leads came out of one import, it reads the table row by row for seconds.
-So a walk gives up after some rows. Then, if PostgreSQL expects more than a few matches, the newest quarter of a percent
-of the leads is asked for them by the indexes of the conditions, to be sorted afterwards; then three times as many, and
-so on; then all leads. The answer of any step that fills the page is right, and so is the last one's.
+So a walk gives up after some rows. Then, if PostgreSQL expects more than a few matches, short walks from further and
+further behind tell where they begin, and the leads up to there are asked by the indexes of the conditions, to be sorted
+afterwards; then more leads, and in the end all. The answer of any step that fills the page is right, and so is the last
+one's.
 """
 
 import bisect
@@ -26,20 +27,20 @@ _RELEVANCE = "leads_relevance(%s, name, email, phone, company)"
 _SPAN = "date_bin('6 hours', {}, '2000-01-01 00:00+00')"
 _CREATED, _GIVEN = _SPAN.format("created_at"), _SPAN.format("%s::timestamptz")
 
-# The filters that have an index in the order of created_at, the choosiest first, and what that order begins with.
-_ALONG = {"owner": _CREATED, "source": None, "stage": _CREATED, "status": _CREATED}
-# Filters that are a part of an order.
-_RANGES = {"created_at": ("created_from", "created_to"),
-           "interest_level": ("interest_level_min", "interest_level_max")}
+# The filters that have an index in the order of created_at, the choosiest first.
+_ALONG = ("owner", "source", "stage", "status")
+# Filters on a key of an order.
+_MOMENTS, _LEVELS = ("created_from", "created_to"), ("interest_level_min", "interest_level_max")
+_RANGES = {"created_at": _MOMENTS, "updated_at": _MOMENTS, "interest_level": _LEVELS + _MOMENTS}
 # The same order to us, but to PostgreSQL none that an index has.
 _UNINDEXED = {"created_at": "created_at + interval '0'", "updated_at": "updated_at + interval '0'",
               "name": "name || ''", "interest_level": "interest_level + 0", "relevance": _RELEVANCE}
-# The orders in which the leads can be asked part by part, since there are statistics of where a part ends.
-_TIMES = ("created_at", "updated_at")
-# How many rows a walk reads at least, in those orders and in others; reading one takes 1 µs, searching it 4.
+# How many rows a walk reads at least, in an order that can be asked part by part, since there are statistics of where
+# a part ends, and in others; reading one takes 1 µs, searching it 4.
 _SHORT_WALK, _WALK = 300, 5000
 _LONGEST_WALK = 20_000
-_FEW = 3000  # matches that are sorted sooner than found part by part
+_FEW = 1000  # matches that are sorted sooner than found part by part
+_PART, _LARGEST_PART = 0.25, 10  # percent of the leads that are asked at once
 
 class Page(NamedTuple):
     """Rows as JSON texts, the cursor of the next page (None on the last one), the total when asked for."""
@@ -78,9 +79,11 @@ def _look(listing, conditions):
         return _walk(listing, inside)
     if outside[0].name == "company_id":
         return _look_among_own(listing, inside, *outside)
-    moments = _percentiles(listing.sort, time.monotonic() // 60) if listing.sort in _TIMES else ()
+    # A filter on the second key of an order leaves nothing in most of its parts, and lets a walk skip them unread.
+    in_parts = listing.sort == "created_at" or (listing.sort == "updated_at" and not inside)
+    moments = _percentiles(listing.sort, time.monotonic() // 60) if in_parts else ()
     needed = listing.offset + listing.limit + 1
-    steps = max(_SHORT_WALK if listing.sort in _TIMES else _WALK, 3 * needed)
+    steps = max(_SHORT_WALK if in_parts else _WALK, 3 * needed)
     if steps <= _LONGEST_WALK:
         rows = _walk(listing, inside, outside, steps)
         if len(rows) > listing.limit:
@@ -90,17 +93,19 @@ def _look(listing, conditions):
     if along:
         others = list(outside)
         first = others.pop([condition.name for condition in others].index(along))
-        rows = _walk(listing, [first, *inside], others, steps, _ALONG[along])
+        rows = _walk(listing, [first, *inside], others, steps, along=True)
         if not others or len(rows) > listing.limit:
             return rows
-    percent = 0.25
-    many = moments and how_many(conditions, exactly=False) > _FEW
-    while many and (since := _since(listing, moments, percent)):
-        rows = _gather(listing, [*conditions, since])
-        if len(rows) > listing.limit:
-            return rows
-        # Twice as far as it takes if there are no more matches to a percent than so far.
-        percent *= min(3, 1 + 2 * needed / (listing.offset + len(rows))) if rows else 3
+    if moments and (expected := how_many(conditions, exactly=False)) > _FEW:
+        parts = _Parts(listing, moments)
+        # Twice as far as it takes if what PostgreSQL expects is spread evenly.
+        begin, part = _begin(listing, parts, inside, outside), max(_PART, 200 * needed / expected)
+        while moment := parts.end(begin + part):
+            since = Condition("since", f"{listing.sort} {'>=' if listing.descending else '<='} %s", [moment])
+            rows = _gather(listing, [*conditions, since])
+            if len(rows) > listing.limit:
+                return rows
+            part *= 3
     return _gather(listing, conditions)
 
 
@@ -108,39 +113,41 @@ def _look_among_own(listing, inside, own, *outside):
     """The same of a company's leads: after a walk, all of them; see `selected`."""
     steps = max(_WALK, 3 * (listing.offset + listing.limit + 1))
     if listing.sort == "created_at" and not outside:
-        return _walk(listing, [own, *inside], span=_CREATED)
+        return _walk(listing, [own, *inside], along=True)
     if steps <= _LONGEST_WALK:
-        rows = (_walk(listing, [own, *inside], outside, steps, _CREATED) if listing.sort == "created_at" else
+        rows = (_walk(listing, [own, *inside], outside, steps, along=True) if listing.sort == "created_at" else
                 _walk(listing, inside, [own, *outside], steps))
         if len(rows) > listing.limit:
             return rows
     return _gather(listing, [own, *inside, *outside])
 
 
-def _walk(listing, inside, outside=(), steps=None, span=None):
-    """Rows in the order of an index, `span` being its first key if that is not the listing's: of the first `steps`
-    that meet `inside`, those that meet `outside`."""
-    behind = _behind(listing)
-    keys = _order(listing, SORTS[listing.sort])
-    first = outer_first = ""
-    if span:
+def _walk(listing, inside, outside=(), steps=None, along=False):
+    """Rows in the order of an index, of the first `steps` that meet `inside` those that meet `outside`; `along` the
+    index of one of `inside`."""
+    behind, order = _behind(listing), SORTS[listing.sort]
+    keys, spans = list(order), ""
+    if along or listing.sort == "interest_level":
         # What PostgreSQL cannot know: a moment before another is not in a later span.
-        moments = [condition for condition in inside if condition.name in _RANGES["created_at"]]
-        inside = inside + [Condition("span", c.sql.replace("created_at", span).replace("%s", _GIVEN), c.parameters)
+        moments = [condition for condition in inside if condition.name in _MOMENTS]
+        inside = inside + [Condition("span", c.sql.replace("created_at", _CREATED).replace("%s", _GIVEN), c.parameters)
                            for c in moments]
+        place = keys.index("created_at")
         if behind:
-            behind.append(Condition("span", f"{span} {'<=' if listing.descending else '>='} {_GIVEN}",
-                                    listing.cursor.keys[:1]))
-        first, outer_first = _order(listing, [span]) + ", ", _order(listing, ["span"]) + ", "
+            begin = ", ".join([*(f"%s::{order[key]}" for key in keys[:place]), _GIVEN])
+            not_before = f"({', '.join([*keys[:place], _CREATED])}) {'<=' if listing.descending else '>='} ({begin})"
+            behind.append(Condition("span", not_before, listing.cursor.keys[:place + 1]))
+        keys.insert(place, "span")
+        spans = f", {_CREATED} AS span"
     met, parameters = where([*inside, *behind])
+    inner = _order(listing, [_CREATED if key == "span" else key for key in keys])
     if not outside:
-        return _fetch(f"SELECT {_COLUMNS} FROM leads WHERE {met} ORDER BY {first}{keys} {_slice(listing)}", parameters,
+        return _fetch(f"SELECT {_COLUMNS} FROM leads WHERE {met} ORDER BY {inner} {_slice(listing)}", parameters,
                       again=not listing.offset)
-    walked = (f"SELECT {_COLUMNS}{f', {span} AS span' if span else ''} FROM leads WHERE {met} "
-              f"ORDER BY {first}{keys} LIMIT {steps}")
+    walked = f"SELECT {_COLUMNS}{spans} FROM leads WHERE {met} ORDER BY {inner} LIMIT {steps}"
     met, more = where(outside)
     # The outer order is the inner one, said again: nothing is sorted, and the walk ends with the last row wanted.
-    return _fetch(f"SELECT {_COLUMNS} FROM ({walked}) AS leads WHERE {met} ORDER BY {outer_first}{keys} "
+    return _fetch(f"SELECT {_COLUMNS} FROM ({walked}) AS leads WHERE {met} ORDER BY {_order(listing, keys)} "
                   f"{_slice(listing)}", [*parameters, *more], again=not listing.offset)
 
 
@@ -178,26 +185,65 @@ def _behind(listing):
                       [*terms, *listing.cursor.keys])]
 
 
-def _since(listing, moments, percent):
-    """The condition of being in the first `percent` of the leads from where the listing begins, `moments` being the
-    percentiles of its order; None when that is so many that all of them do not take much longer."""
-    begin = None
-    if listing.sort == "created_at":
-        begin = dict(listing.selection.filters).get("created_to" if listing.descending else "created_from")
-    if listing.cursor:
-        begin = dt.datetime.fromisoformat(listing.cursor.keys[0])
-    if listing.descending:
-        place = (bisect.bisect_left(moments, begin) if begin else len(moments) - 1) - percent
-    else:
-        place = (bisect.bisect_right(moments, begin) if begin else 0) + percent
-    if percent > 10 or not 0 <= place < len(moments) - 1:
-        return None
-    start, part = moments[int(place)], place % 1
-    moment = start + part * (moments[int(place) + 1] - start)
-    return Condition("since", f"{listing.sort} {'>=' if listing.descending else '<='} %s", [moment])
+class _Parts:
+    """Parts of the leads from where a listing begins, in percent, by the percentiles of its order."""
+
+    def __init__(self, listing, moments):
+        self._moments, self._sign = moments, -1 if listing.descending else 1
+        begin = moments[-1 if listing.descending else 0]
+        if listing.sort == "created_at":
+            begin = dict(listing.selection.filters).get("created_to" if listing.descending else "created_from", begin)
+        if listing.cursor:
+            begin = dt.datetime.fromisoformat(listing.cursor.keys[0])
+        self._begin = self._place(begin)
+
+    def end(self, percent):
+        """The moment where the part ends; None when it is so large that all leads do not take much longer."""
+        place = self._begin + self._sign * percent
+        if percent > _LARGEST_PART or not 0 <= place < len(self._moments) - 1:
+            return None
+        start, end = self._moments[int(place):int(place) + 2]
+        return start + place % 1 * (end - start)
+
+    def percent(self, moment):
+        """How large the part is that ends at the moment."""
+        return self._sign * (self._place(moment) - self._begin)
+
+    def _place(self, moment):
+        place = bisect.bisect_right(self._moments, moment)
+        if place in (0, len(self._moments)):
+            return max(0, place - 1)
+        start, end = self._moments[place - 1:place + 1]
+        return place - 1 + (moment - start) / (end - start)
 
 
-@functools.lru_cache(len(_TIMES))
+def _begin(listing, parts, inside, outside):
+    """How many percent of the leads, from where the listing begins, hold next to no matches; too many for a part when
+    it is hard to say."""
+    one = listing._replace(limit=0, offset=0)
+
+    def first_behind(percent):
+        moment = parts.end(percent)
+        behind = Condition("behind", f"{listing.sort} {'<=' if listing.descending else '>='} %s", [moment])
+        return moment and _walk(one, [*inside, behind], outside, _SHORT_WALK)
+
+    begin, end = 0, _PART
+    while not (found := first_behind(end)):
+        begin, end = end, 3 * end
+        if end > _LARGEST_PART:
+            return end
+    if not begin:
+        return 0
+    while end - begin > 2 * _PART:
+        middle = (begin + end) / 2
+        if rows := first_behind(middle):
+            end, found = middle, rows
+        else:
+            begin = middle
+    return parts.percent(dt.datetime.fromisoformat(json.loads(found[0][0])[listing.sort]))
+
+
+@functools.lru_cache(2)
 def _percentiles(column, minute):
     """The percentiles of a column of times that PostgreSQL's statistics hold, asked for once a minute; none of a table
     so small that all of it is soon read."""

@@ -135,9 +135,10 @@ class ConvertBody(_Body):
 # is unique, so that a cursor is one place in the list.
 SORTS = {
     "created_at": {"created_at": "timestamptz", "id": "uuid"},
-    "updated_at": {"updated_at": "timestamptz", "id": "uuid"},
+    # created_at second because the index of both is smaller than one of the id, and knows the filters on it.
+    "updated_at": {"updated_at": "timestamptz", "created_at": "timestamptz", "id": "uuid"},
     "name": {"name": "text", "id": "uuid"},
-    "interest_level": {"interest_level": "int", "id": "uuid"},
+    "interest_level": {"interest_level": "int", "created_at": "timestamptz", "id": "uuid"},
     "relevance": {"relevance": "real", "created_at": "timestamptz", "id": "uuid"},
 }
 _KEY_PARSERS = {"timestamptz": dt.datetime.fromisoformat, "uuid": uuid.UUID, "text": str, "int": int, "real": float}

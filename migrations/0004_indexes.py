@@ -7,11 +7,17 @@ from migrations.ddl import log, make, unmake
 
 atomic = False  # CREATE INDEX CONCURRENTLY refuses a transaction
 
+# An index that ends in a span of six hours instead of the moment has few different keys, and PostgreSQL stores a key
+# once with all its rows: a quarter of the size. What order a span has inside is sorted while reading.
+SPAN = "date_bin('6 hours', created_at, '2000-01-01 00:00+00')"
+SPANNED = {
+    "idx_leads_stage": f"leads (stage, {SPAN} DESC)",
+    "idx_leads_source": f"leads (source, {SPAN} DESC)",
+    "idx_leads_interest_level": f"leads (interest_level, {SPAN})",
+}
 INDEXES = {
     "idx_leads_created_at": "leads (created_at DESC, id DESC)",
-    "idx_leads_stage": "leads (stage)",
-    "idx_leads_source": "leads (source)",
-    "idx_leads_interest_level": "leads (interest_level)",
+    **SPANNED,
     "idx_leads_source_created": "leads (source, created_at DESC)",
     "idx_leads_status_created": "leads (status, created_at DESC, id DESC)",
     "idx_leads_owner_created": "leads (owner, created_at DESC, id DESC)",

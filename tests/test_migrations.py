@@ -27,9 +27,9 @@ CONTRACT = {
     "index uq_leads_email_lower": r"UNIQUE INDEX.*\(lower\(\(?email",
     "index uq_clients_email_lower": r"UNIQUE INDEX.*\(lower\(\(?email",
     "index idx_leads_created_at": r"\(created_at DESC, id DESC\)",
-    "index idx_leads_stage": r"\(stage\)",
-    "index idx_leads_source": r"\(source\)",
-    "index idx_leads_interest_level": r"\(interest_level\)",
+    "index idx_leads_stage": r"\(stage, date_bin\(.*created_at.* DESC",
+    "index idx_leads_source": r"\(source, date_bin\(.*created_at.* DESC",
+    "index idx_leads_interest_level": r"\(interest_level, date_bin\(.*created_at",
     "index idx_leads_source_created": r"\(source, created_at DESC\)",
     "index idx_leads_status_span": r"\(status, date_bin\(.*created_at.* DESC",
     "index idx_leads_owner_span": r"\(owner, date_bin\(.*created_at.* DESC",
@@ -375,6 +375,7 @@ def test_adopting_changes_nothing_that_is_there(make_database, complete, extra):
     theirs_under_other_names = "_fkey$|leads_pkey$|_not_null$|leads_set_timestamp"
     assert not [name for name in complete.keys() - after.keys() if not re.search(theirs_under_other_names, name)]
     assert len([definition for definition in after.values() if definition.startswith("FOREIGN KEY")]) == 3
+    assert {"index idx_leads_stage_span", "index idx_leads_source_span"} <= after.keys() - complete.keys()
     changed = {name: definition for name, definition in before[0].items() if after[name] != definition}
     assert {"column leads.id", "column clients.id", "column companies.id"} <= changed.keys()
     for name, definition in changed.items():  # by a default, never otherwise

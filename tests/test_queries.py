@@ -64,10 +64,10 @@ def test_filters_and_sorting(five, query, expected):
     assert names(five.get(f"/leads/?{query}")) == [*expected]
 
 
-def test_a_sort_key_s_ties_are_settled_by_id(five):
+def test_a_sort_key_s_ties_are_settled_by_age_and_id(five):
     rows = five.get("/leads/?sort=-interest_level").data
-    assert [(row["interest_level"], row["id"]) for row in rows] == sorted(
-        ((row["interest_level"], row["id"]) for row in rows), reverse=True)
+    assert [(row["interest_level"], row["created_at"], row["id"]) for row in rows] == sorted(
+        ((row["interest_level"], row["created_at"], row["id"]) for row in rows), reverse=True)
 
 
 @pytest.mark.parametrize(("path", "expected"), [
