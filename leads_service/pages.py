@@ -24,8 +24,8 @@ _COLUMNS = ", ".join(LEAD_COLUMNS)
 _RELEVANCE = "leads_relevance(%s, name, email, phone, company)"
 
 # Written exactly like the indexes' expression (migrations/0006_speed.py), or PostgreSQL would not use them.
-_SPAN = "date_bin('6 hours', {}, '2000-01-01 00:00+00')"
-_CREATED, _GIVEN = _SPAN.format("created_at"), _SPAN.format("%s::timestamptz")
+_SPAN = "date_bin('{}', {}, '2000-01-01 00:00+00')"
+_SPAN_OF = {"created_at": "6 hours", "interest_level": "7 days"}
 
 # The filters that have an index in the order of created_at, the choosiest first.
 _ALONG = ("owner", "source", "stage", "status")
@@ -128,19 +128,20 @@ def _walk(listing, inside, outside=(), steps=None, along=False):
     behind, order = _behind(listing), SORTS[listing.sort]
     keys, spans = list(order), ""
     if along or listing.sort == "interest_level":
+        created, given = (_SPAN.format(_SPAN_OF[listing.sort], moment) for moment in ("created_at", "%s::timestamptz"))
         # What PostgreSQL cannot know: a moment before another is not in a later span.
         moments = [condition for condition in inside if condition.name in _MOMENTS]
-        inside = inside + [Condition("span", c.sql.replace("created_at", _CREATED).replace("%s", _GIVEN), c.parameters)
+        inside = inside + [Condition("span", c.sql.replace("created_at", created).replace("%s", given), c.parameters)
                            for c in moments]
         place = keys.index("created_at")
         if behind:
-            begin = ", ".join([*(f"%s::{order[key]}" for key in keys[:place]), _GIVEN])
-            not_before = f"({', '.join([*keys[:place], _CREATED])}) {'<=' if listing.descending else '>='} ({begin})"
+            begin = ", ".join([*(f"%s::{order[key]}" for key in keys[:place]), given])
+            not_before = f"({', '.join([*keys[:place], created])}) {'<=' if listing.descending else '>='} ({begin})"
             behind.append(Condition("span", not_before, listing.cursor.keys[:place + 1]))
         keys.insert(place, "span")
-        spans = f", {_CREATED} AS span"
+        spans = f", {created} AS span"
     met, parameters = where([*inside, *behind])
-    inner = _order(listing, [_CREATED if key == "span" else key for key in keys])
+    inner = _order(listing, [created if key == "span" else key for key in keys])
     if not outside:
         return _fetch(f"SELECT {_COLUMNS} FROM leads WHERE {met} ORDER BY {inner} {_slice(listing)}", parameters,
                       again=not listing.offset)

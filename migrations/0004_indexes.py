@@ -7,13 +7,15 @@ from migrations.ddl import log, make, unmake
 
 atomic = False  # CREATE INDEX CONCURRENTLY refuses a transaction
 
-# An index that ends in a span of six hours instead of the moment has few different keys, and PostgreSQL stores a key
-# once with all its rows: a quarter of the size. What order a span has inside is sorted while reading.
-SPAN = "date_bin('6 hours', created_at, '2000-01-01 00:00+00')"
+# An index that ends in a span of time instead of the moment has few different keys, and PostgreSQL stores a key once
+# with all its rows: a quarter of the size. What order a span has inside is sorted while reading.
+_SPAN = "date_bin('{}', created_at, '2000-01-01 00:00+00')"
+SPAN = _SPAN.format("6 hours")
 SPANNED = {
     "idx_leads_stage": f"leads (stage, {SPAN} DESC)",
     "idx_leads_source": f"leads (source, {SPAN} DESC)",
-    "idx_leads_interest_level": f"leads (interest_level, {SPAN})",
+    # A longer one, as there are a hundred levels.
+    "idx_leads_interest_level": f"leads (interest_level, {_SPAN.format('7 days')})",
 }
 INDEXES = {
     "idx_leads_created_at": "leads (created_at DESC, id DESC)",
