@@ -361,7 +361,10 @@ def chart(medians, file):
     for kind in ("one", "list20", "create", "update", "usual", "one filter", "pairs of filters", "search"):
         axes.plot(list(medians), [found[kind] for found in medians.values()], marker="o", label=kind)
     axes.set(xscale="log", yscale="log", xlabel="leads in the table", ylabel="median latency, ms",
-             title="Latency against rows (routes under load of 8 connections, lists and searches alone)")
+             title=f"Latency against rows (one, list20: {CONNECTIONS} connections at once; the others: one caller)")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend(ncols=2)
     figure.savefig(file)
