@@ -160,18 +160,22 @@ def test_workers_share_the_connections(migrated_url, tmp_path):
         port = int(caller.address.split(":")[1])
 
         def shares():
+            return [sum(each.laddr.port == port and each.status == "ESTABLISHED" for each in worker.net_connections())
+                    for worker in psutil.Process(process.pid).children()]
+
+        def largest_of_eight():
+            until(lambda: not any(shares()))
+            time.sleep(0.05)  # for the workers to have seen it, too
             with contextlib.ExitStack() as stack:
                 wires = [stack.enter_context(Wire(caller)) for _ in range(8)]
                 for wire in wires:
                     wire.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert {wire.status() for wire in wires} == {200}
-                return [sum(each.laddr.port == port and each.status == "ESTABLISHED"
-                            for each in worker.net_connections())
-                        for worker in psutil.Process(process.pid).children()]
+                return max(shares())
 
-        until(lambda: min(shares()))  # the second one is up
-        # Evenly would be 4, which those that are just being closed blur; without any care, it is 7.
-        assert statistics.mean(max(shares()) for _ in range(20)) < 6
+        until(lambda: largest_of_eight() < 8)  # the second one is up
+        # Evenly is 4, and was 4.1 in mean; left to the kernel, it was 5.8.
+        assert statistics.mean(largest_of_eight() for _ in range(20)) < 5
 
 
 # Reload and stop.
