@@ -104,8 +104,7 @@ def database_of(server, rows):
             sql(url, fill.statement(first, min(first + 99_999, rows)))
     list(migrator.up(own))
     own.close_all()
-    sql(url, "DELETE FROM leads WHERE source IN ('charge', 'fichier')")
-    sql(url, "VACUUM ANALYZE leads")
+    _tidy(url)
     return url
 
 
@@ -317,6 +316,7 @@ def sweep(report, url, seconds, folder):
     for _ in range(3):
         for choice in choices:
             workers, threads, kind, parser = choice
+            _tidy(url)  # or every choice would search behind more new leads than the one before
             options = [f"--workers={workers}", f"--threads={threads}", f"--http-parser={parser}",
                        *([f"--worker-class={kind}"] * (kind != "ours"))]
             with served(url, *options, LEADS_THREADS=str(threads)) as (_, address):
@@ -403,8 +403,7 @@ def main():
                 instead(report, url, arguments.seconds, folder)
                 continue
             medians[rows] = under_load(report, url, _postmaster(url), arguments.seconds, folder)
-            sql(url, "DELETE FROM leads WHERE source = 'charge'")
-            sql(url, "VACUUM ANALYZE leads")
+            _tidy(url)
             count = counting(url)
             medians[rows] |= growth(report, url, rows, count)
         if not instead:
@@ -413,9 +412,15 @@ def main():
             # Multiples of what it took before, which is less: an index alone told of every lead whether it is there.
             report.say(f"`SELECT count(*)` takes {counting(url):.1f} ms now, the multiples are of the earlier.\n")
             growth(report, url, rows, count)
-            sql(url, "DELETE FROM leads WHERE source = 'fichier'")
+            _tidy(url)
             chart(medians, results.with_suffix(".svg"))
     results.with_suffix(".md").write_text("\n".join(report.lines))
+
+
+def _tidy(url):
+    """Take away what a measurement has written."""
+    sql(url, "DELETE FROM leads WHERE source IN ('charge', 'fichier')")
+    sql(url, "VACUUM ANALYZE leads")
 
 
 def _postmaster(url):

@@ -40,7 +40,7 @@ _UNINDEXED = {"created_at": "created_at + interval '0'", "updated_at": "updated_
 _SHORT_WALK, _WALK = 300, 5000
 _LONGEST_WALK = 20_000
 _FEW = 1000  # matches that are sorted sooner than found part by part
-_PART, _LARGEST_PART = 0.25, 10  # percent of the leads that are asked at once
+_PART, _LARGEST_PART = 0.25, 90  # percent of the leads that are asked at once
 
 class Page(NamedTuple):
     """Rows as JSON texts, the cursor of the next page (None on the last one), the total when asked for."""
