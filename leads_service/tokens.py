@@ -4,6 +4,7 @@ import hashlib
 import logging
 import threading
 import time
+import urllib.request
 
 import jwt
 
@@ -19,7 +20,9 @@ MAX_REMEMBERED = 1000  # tokens
 REFRESH = 300  # seconds after which published keys are fetched again
 COOLDOWN = 5  # seconds at least between two fetches that unknown keys cause
 TIMEOUT = 2  # seconds that a fetch may take
-PATIENCE = 0.5  # seconds that a request with an unknown key waits for it; others may need its thread
+PATIENCE = 0.5  # seconds of a fetch for which requests with unknown keys wait; others may need their threads
+MAX_FETCHES = 3  # under way at once; more than one only when a server keeps them from ending
+MAX_KEY_SET = 1 << 20  # bytes
 _PUBLISHED = ("ES256", "RS256")
 _ROLES = ROLE_NAMES | {"service_role": Role.ADMIN}  # Supabase's, where the role claim is `role`
 
@@ -59,7 +62,11 @@ class Tokens:
         if header.get("alg") == "HS256" and self._settings.jwt_secret:
             key, algorithm = self._settings.jwt_secret, "HS256"
         else:
-            key = self._key_set and self._key_set.find(header.get("kid"))
+            key_id = header.get("kid")
+            # What cannot be verified is not worth a look for its key.
+            if not self._key_set or header.get("alg") not in _PUBLISHED or not isinstance(key_id, str):
+                return None
+            key = self._key_set.find(key_id)
             if not key:
                 return None
             algorithm = key.algorithm_name
@@ -100,45 +107,86 @@ def _claim(claims, path):
 class KeySet:
     """The keys behind a JWKS URL, by their ids.
 
-    Fetched in a thread of their own, one fetch at a time, so that no request waits longer than PATIENCE (TIMEOUT for
-    the first keys), and none for a server that is known to be down. PyJWT's own client would hold a lock meanwhile.
+    Fetched in a thread of their own, so that no request waits for longer than a fetch's first PATIENCE seconds (TIMEOUT
+    for the first keys), and none for a server that is known to be down. PyJWT's own client would hold a lock meanwhile,
+    and its timeout is of each reading: a server that drips bytes would keep it for ever.
     """
 
     def __init__(self, url: str):
-        self._client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=TIMEOUT)
+        self._url = url
         self._keys = {}
-        self._tried_at = float("-inf")
         self._failing = False
-        self._fetched = threading.Event()  # cleared while a fetch is under way
+        self._began_at = float("-inf")
+        self._fetched = threading.Event()  # of the newest fetch: it ended, or has taken too long
         self._fetched.set()
-        self._starting = threading.Lock()
+        self._running = 0  # fetches, with those that have taken too long and still do not end
+        self._lock = threading.Lock()
 
-    def find(self, key_id: str | None) -> jwt.PyJWK | None:
+    def find(self, key_id: str) -> jwt.PyJWK | None:
         """The key; None when the set has none of that id."""
         key = self._keys.get(key_id)
         self._fetch_if_due(REFRESH if key else COOLDOWN)
         if not key and not self._failing:
-            self._fetched.wait(PATIENCE if self._keys else TIMEOUT)
+            # Counted from when the fetch began, so that strangers' tokens keep threads waiting for a tenth of the time
+            # at most, while those of new keys find them.
+            patience = PATIENCE if self._keys else TIMEOUT
+            self._fetched.wait(self._began_at + patience - time.monotonic())
             key = self._keys.get(key_id)
         return key
 
     def _fetch_if_due(self, seconds):
-        with self._starting:
-            wait = COOLDOWN if self._failing else seconds
-            if not self._fetched.is_set() or time.monotonic() - self._tried_at < wait:
+        with self._lock:
+            now = time.monotonic()
+            if not self._fetched.is_set():
+                if now - self._began_at < TIMEOUT:
+                    return
+                self._failed("it takes too long")
+            if now - self._began_at < (COOLDOWN if self._failing else seconds) or self._running >= MAX_FETCHES:
                 return
-            self._tried_at = time.monotonic()
-            self._fetched.clear()
-        threading.Thread(target=self._fetch, name="jwks", daemon=True).start()
+            self._began_at = now
+            self._fetched = threading.Event()
+            self._running += 1
+        threading.Thread(target=self._fetch, args=(self._fetched,), name="jwks", daemon=True).start()
 
-    def _fetch(self):
+    def _fetch(self, fetched):
+        keys = problem = None
         try:
-            keys = self._client.get_signing_keys()
-            self._keys = {key.key_id: key for key in keys if key.algorithm_name in _PUBLISHED}
-            self._failing = False
+            found = jwt.PyJWKSet.from_json(_download(self._url))
+            keys = {key.key_id: key for key in found.keys if key.key_id and key.public_key_use in ("sig", None)
+                    and key.algorithm_name in _PUBLISHED}
         except Exception as error:
-            # Those that are known go on being known.
-            self._failing = True
-            log.warning("The keys of LEADS_JWKS_URL could not be fetched: %s", error)
-        finally:
-            self._fetched.set()
+            problem = str(error) or type(error).__name__
+        with self._lock:
+            self._running -= 1
+            if fetched.is_set():
+                return  # it took too long, and newer keys may have come meanwhile
+            if keys:
+                self._keys, self._failing = keys, False
+                fetched.set()
+            else:
+                self._failed(problem or "it has no key to verify by")
+
+    def _failed(self, why):
+        # Those that are known go on being known.
+        log.warning("The keys of LEADS_JWKS_URL could not be fetched: %s", why)
+        self._failing = True
+        self._fetched.set()
+
+
+def _download(url):
+    """What `url` answers, a text. Raises OSError, ValueError or http.client.HTTPException."""
+    until = time.monotonic() + TIMEOUT
+    body = b""
+    with urllib.request.build_opener(_NoRedirects).open(url, timeout=TIMEOUT) as response:
+        while part := response.read1():
+            body += part
+            if len(body) > MAX_KEY_SET or time.monotonic() > until:
+                raise ValueError("its answer is too long")
+    return body.decode()
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The keys come from where the settings say, or not at all."""
+
+    def redirect_request(self, *_):
+        return None

@@ -41,8 +41,11 @@ def app_metadata(**values):
     return claims(app_metadata={"provider": "email"} | values)
 
 
+DRIPS = {"drips its header": b"HTTP/1.0 200 OK\r\nX: ", "drips its body": b"HTTP/1.0 200 OK\r\n\r\n"}
+
+
 class KeyServer:
-    """A JWKS endpoint whose keys can change and which can go down, hang or talk nonsense."""
+    """A JWKS endpoint whose keys can change and which can go down, hang, drip or talk nonsense."""
 
     def __init__(self):
         self.keys, self.fetches, self.answer = {}, 0, None
@@ -54,11 +57,21 @@ class KeyServer:
                 owner.fetches += 1
                 if owner.answer == "hang":
                     owner._released.wait(20)
-                body = owner.answer or json.dumps({"keys": [owner.public(key_id) for key_id in owner.keys]})
+                if owner.answer in DRIPS:
+                    self.drip(DRIPS[owner.answer])
+                    return
+                keys = json.dumps({"keys": [owner.public(key_id) for key_id in owner.keys]})
+                body = " " * tokens.MAX_KEY_SET + keys if owner.answer == "long" else owner.answer or keys
                 self.send_response(500 if owner.answer == "down" else 200)
                 self.end_headers()
                 with contextlib.suppress(OSError):
                     self.wfile.write(body.encode())
+
+            def drip(self, beginning):
+                with contextlib.suppress(OSError):
+                    self.wfile.write(beginning)
+                    while not owner._released.wait(0.05):
+                        self.wfile.write(b" ")
 
             def log_message(self, *arguments):
                 pass
@@ -289,8 +302,8 @@ def test_unknown_keys_cause_few_fetches(asking, key_server):
     assert key_server.fetches == 1
 
 
-@pytest.mark.parametrize("trouble", ["down", "hang", "nonsense", '{"keys": []}', "[]", '{"keys": [{"kty": "oct"}]}',
-                                     "closed"])
+@pytest.mark.parametrize("trouble", ["down", "hang", *DRIPS, "nonsense", '{"keys": []}', "[]",
+                                     '{"keys": [{"kty": "oct"}]}', "long", "closed"])
 def test_the_key_server_is_down(asking, key_server, quick, caplog, trouble):
     status = asking(**with_issuer(LEADS_JWKS_URL=key_server.url))
     known = key_server.token(claims(), "ec")
@@ -303,7 +316,7 @@ def test_the_key_server_is_down(asking, key_server, quick, caplog, trouble):
     began = time.monotonic()
     assert status(known) == 200  # and is not waited for
     assert time.monotonic() - began < 0.4
-    until(lambda: "could not be fetched" in caplog.text)
+    until(lambda: status(known) == 200 and "could not be fetched" in caplog.text)
     slowest = 0
     for _ in range(30):
         for token, expected in ((known, 200), (unknown, 401)):
@@ -318,6 +331,35 @@ def test_the_key_server_is_down(asking, key_server, quick, caplog, trouble):
         key_server._released.set()
         key_server.rotate("new")
         until(lambda: status(key_server.token(claims(), "new")) == 200, 5)
+
+
+def test_a_slow_key_server_costs_strangers_tokens_little_of_the_workers_time(asking, key_server, monkeypatch):
+    status = asking(**with_issuer(LEADS_JWKS_URL=key_server.url))
+    assert status(key_server.token(claims(), "ec")) == 200
+    monkeypatch.setattr(tokens, "COOLDOWN", 0)
+    key_server.answer = "hang"
+    unknown = jwt.encode(claims(), RSA_KEY, "RS256", {"kid": "unknown"})
+    began = time.monotonic()
+    for _ in range(4):  # waits of the same fetch, one after the other
+        assert status(unknown) == 401
+    assert tokens.PATIENCE * 0.8 < time.monotonic() - began < tokens.PATIENCE * 2
+    for header in ({"alg": "HS256", "kid": "x"}, {"alg": "none", "kid": "x"}, {"alg": "RS256"}):
+        monkeypatch.setattr(tokens.KeySet, "find", lambda *_: pytest.fail("a look for what cannot be verified"))
+        assert status(forged(header, claims())) == 401
+
+
+@pytest.mark.parametrize("trouble", DRIPS)
+def test_a_key_server_that_keeps_fetches_from_ending_gets_few(key_server, quick, monkeypatch, trouble):
+    monkeypatch.setattr(tokens, "TIMEOUT", 0.1)
+    key_server.answer = trouble
+    key_set = tokens.KeySet(key_server.url)
+    for _ in range(40):
+        assert key_set.find("unknown") is None
+        time.sleep(0.02)
+    if trouble == "drips its header":  # which nothing ends but the server
+        assert key_server.fetches == tokens.MAX_FETCHES
+    else:
+        assert key_server.fetches > tokens.MAX_FETCHES
 
 
 def test_the_log_does_not_tell_who_was_refused(asking, caplog):
