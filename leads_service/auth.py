@@ -1,5 +1,7 @@
 """Who may do what: one question for every request, asked before any work on leads."""
 
+import functools
+import ipaddress
 import logging
 
 from flask import Flask, g, request
@@ -9,10 +11,14 @@ from leads_service.config import Settings
 from leads_service.db import act_for, act_for_nobody, database
 from leads_service.errors import Problem
 from leads_service.keys import PREFIX, KeyRing
+from leads_service.language import Sentence
 from leads_service.tokens import Tokens
 
 log = logging.getLogger(__name__)
 
+NOBODY_IS_ASKED = Sentence(
+    "LEADS_AUTH vaut none : seule cette machine peut utiliser le service.",
+    "LEADS_AUTH is none: only this machine may use the service.")
 PUBLIC = Role.NONE  # of a route that asks for no credential
 # The least role that each route asks for. A route that is not here is refused to everybody.
 LEAST_ROLE = {
@@ -46,6 +52,8 @@ _REFUSE = {"WWW-Authenticate": 'Bearer realm="leads", error="invalid_token"'}
 def register(app: Flask, settings: Settings) -> None:
     """Ask every request of `app` who makes it, unless the settings say that nobody is asked."""
     if not settings.auth:
+        if not settings.allow_open:
+            app.before_request(_refuse_other_machines)
         return
     key_ring = KeyRing(database) if "keys" in settings.auth else None
     tokens = Tokens(settings) if "jwt" in settings.auth else None
@@ -79,6 +87,22 @@ def register(app: Flask, settings: Settings) -> None:
 
     if settings.rls:
         app.teardown_appcontext(act_for_nobody)
+
+
+def _refuse_other_machines():
+    # gunicorn.conf.py refuses to bind an address that they reach; another server, or gunicorn in another directory,
+    # does not read it. A proxy on this machine is the operator's.
+    environ = request.environ
+    if not _is_this_machine(environ.get("werkzeug.proxy_fix.orig", environ)["REMOTE_ADDR"]):
+        raise Problem("forbidden", NOBODY_IS_ASKED)
+
+
+@functools.lru_cache(maxsize=64)
+def _is_this_machine(peer):
+    if not peer:
+        return True  # a unix socket's
+    address = ipaddress.ip_address(peer.partition("%")[0])
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _credential(environ):

@@ -308,9 +308,14 @@ class Database(PooledPostgresqlDatabase):
 
 
 def _demand_row_security(cursor):
-    cursor.execute("SELECT row_security_active(to_regclass('leads')), current_user")
-    active, user = cursor.fetchone()
-    if active is False:
+    # Without rls.py's restrictive policies row security lets a role see everything.
+    cursor.execute("""
+        SELECT row_security_active(to_regclass('leads')) AND 4 = (
+            SELECT count(*) FROM pg_policy WHERE polrelid = to_regclass('leads') AND NOT polpermissive
+            AND polname IN ('leads_company', 'leads_insert', 'leads_update', 'leads_delete')
+            AND EXISTS (SELECT FROM unnest(polroles) AS named WHERE pg_has_role(named, 'USAGE'))), current_user""")
+    held, user = cursor.fetchone()
+    if held is False:
         raise psycopg2.OperationalError(f"LEADS_RLS is 1, but row security does not hold {user}; "
                                         "see: flask leads rls enable --help")
 

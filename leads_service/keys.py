@@ -103,12 +103,13 @@ class KeyRing:
                 if self._tried_at < asked_at:
                     self._read_now()
             except DATABASE_FAILURES as error:
-                if asked_at - self._read_at > STALE:
+                if time.monotonic() - self._read_at > STALE:
                     raise
                 log.warning("The keys could not be read again: %s", driver_message(error))
             finally:
                 self._reading.release()
-        if asked_at - self._read_at > STALE:
+        # Judged now, since a database that hangs may have kept this thread for as long as a statement may take.
+        if time.monotonic() - self._read_at > STALE:
             raise Problem("unavailable", headers={"Retry-After": "1"})
 
     def _read_now(self):

@@ -21,6 +21,7 @@ _POLICIES = {
 }
 _GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads", "SELECT, INSERT": "clients",
            "SELECT": "companies, leads_keys, leads_migrations"}
+_FUNCTION = "leads_client_is_open(uuid, uuid)"
 
 
 class RowSecurityError(Exception):
@@ -34,14 +35,15 @@ def enable(database: Database, role: str) -> None:
     """
     with _locked(database):
         above = database.execute_sql(
-            "SELECT quote_ident(rolname), rolsuper OR rolbypassrls OR pg_has_role(r.oid, relowner, 'USAGE') "
+            "SELECT quote_ident(rolname), pg_has_role(r.oid, relowner, 'MEMBER') OR EXISTS ("
+            "SELECT FROM pg_roles s WHERE (s.rolsuper OR s.rolbypassrls) AND pg_has_role(r.oid, s.oid, 'MEMBER')) "
             "FROM pg_roles r, pg_class c WHERE rolname = %s AND c.oid = 'leads'::regclass", (role,)).fetchone()
         if not above:
             raise RowSecurityError(f"There is no role {role}: CREATE ROLE it with LOGIN and a password first.")
         quoted, free = above
         if free:
-            raise RowSecurityError(f"Row security cannot hold {role}: it is a superuser, has BYPASSRLS, or owns the "
-                                   "table leads.")
+            raise RowSecurityError(f"Row security cannot hold {role}: it is a superuser, has BYPASSRLS or owns the "
+                                   "table leads, or can become a role that does.")
         policies = _policies(database)
         others = [name for name in policies if name not in _POLICIES]
         if others or (_secured(database) and not policies):
@@ -53,6 +55,9 @@ def enable(database: Database, role: str) -> None:
         database.execute_sql("ALTER TABLE leads ENABLE ROW LEVEL SECURITY")
         for rights, tables in _GRANTS.items():
             database.execute_sql(f"GRANT {rights} ON {tables} TO {quoted}")
+        # It tells of every company's clients.
+        database.execute_sql(f"REVOKE EXECUTE ON FUNCTION {_FUNCTION} FROM PUBLIC")
+        database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTION} TO {quoted}")
 
 
 def disable(database: Database) -> bool:
@@ -63,6 +68,7 @@ def disable(database: Database) -> bool:
         _drop(database)
         if not _policies(database):
             database.execute_sql("ALTER TABLE leads DISABLE ROW LEVEL SECURITY")
+        database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTION} TO PUBLIC")
         return True
 
 

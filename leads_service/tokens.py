@@ -94,11 +94,14 @@ _ABSENT = object()
 
 
 def _claim(claims, path):
-    """The claim of the name `path`, else the one that its dots lead to."""
+    """The claim of the name `path`, else the one that its dots lead to; None when they lead through what is no object,
+    which is not the same as _ABSENT."""
     if path in claims:
         return claims[path]
     for name in path.split("."):
-        if not isinstance(claims, dict) or name not in claims:
+        if not isinstance(claims, dict):
+            return None
+        if name not in claims:
             return _ABSENT
         claims = claims[name]
     return claims

@@ -171,7 +171,7 @@ def test_without_auth_nobody_is_asked(app):
     with app.test_client() as client:
         assert client.get("/leads/", headers={"X-API-Key": "leads_x"}).status_code == 200
         assert "leads_caller" not in g
-    assert not app.before_request_funcs
+    assert app.before_request_funcs == {None: [auth._refuse_other_machines]}
 
 
 def test_the_description_says_who_may_do_what(guarded, running):

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import connected, free_port, service, sql, until
+from peewee import InterfaceError
 
 from leads_service import callers, config, create_app, keys
 from leads_service.db import database
@@ -149,6 +150,19 @@ def test_nobody_waits_long_for_a_reading_that_hangs(make_key, ring, monkeypatch)
         assert not ring.caller("leads_unknown")
         ring._read_at -= keys.FRESH + 1
         assert ring.caller(secret)
+
+
+def test_a_reading_that_hangs_lets_nobody_in_by_what_got_stale_meanwhile(make_key, ring, monkeypatch):
+    secret = make_key()
+    assert ring.caller(secret)
+    ring._read_at = time.monotonic() - keys.STALE + 0.1
+
+    def hang():
+        time.sleep(0.2)
+        raise InterfaceError("it hangs")
+    monkeypatch.setattr(ring, "_read_now", hang)
+    with pytest.raises(InterfaceError):
+        ring.caller(secret)
 
 
 def test_one_reading_at_a_time(make_key, ring):

@@ -247,6 +247,13 @@ def test_what_it_cannot_hold_or_would_open_is_refused(secured, make_role):
 
     assert "cannot hold" in refused(sql(url, "SELECT current_user")[0][0])
     assert "cannot hold" in refused(make_role("BYPASSRLS"))
+    holder, member = make_role("BYPASSRLS"), make_role()
+    sql(url, f"GRANT {holder} TO {member}")
+    assert "cannot hold" in refused(member)
+    owner = sql(url, "SELECT current_user")[0][0]
+    member = make_role("NOINHERIT")
+    sql(url, f"GRANT {owner} TO {member}")
+    assert "cannot hold" in refused(member)
     assert "There is no role nobody" in refused("nobody")
     with connected(url) as own:
         assert rls.disable(own)
@@ -266,6 +273,18 @@ def test_the_service_refuses_a_connection_above_row_security(secured, caplog):
     assert app.test_client().get("/health/ready").status_code == 503
     assert "row security does not hold" in caplog.text
     database.close_all()
+
+
+def test_the_service_refuses_a_role_that_no_policy_names(secured, make_role, caplog):
+    url, role = secured[0], make_role(url=secured[0])
+    sql(url, f"GRANT SELECT ON leads, leads_keys, leads_migrations, companies, clients TO {role}")
+    settings = {"DATABASE_URL": as_role(url, role), "LEADS_AUTH": "keys", "LEADS_RLS": "1"}
+    app = create_app(config.load(settings))
+    assert app.test_client().get("/health/ready").status_code == 503
+    assert "row security does not hold" in caplog.text
+    database.close_all()
+    with connected(as_role(url, role)) as other, pytest.raises(PeeweeException, match="permission denied"):
+        other.execute_sql("SELECT leads_client_is_open(%s, %s)", (str(OURS), str(OURS)))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A caller of a company sees and writes its leads and cannot tell another's from none; with row security or without."""
 
+import io
 import json
 import re
 import uuid
@@ -9,7 +10,9 @@ from conftest import Caller, connected, service, sql
 
 from leads_service import keys, migrator, rls
 from leads_service.queries import conditions_of, selected
-from leads_service.schemas import Selection
+from leads_service.schemas import SORTS, LeadBody, Selection
+from leads_service.transfer import importing
+from leads_service.transfer.sources import read
 
 OURS, THEIRS = "00000000-0000-4000-8000-0000000000d1", "00000000-0000-4000-8000-0000000000d2"
 OUR_CLIENT, THEIR_CLIENT, FREE_CLIENT = (f"00000000-0000-4000-8000-0000000000c{n}" for n in (1, 2, 3))
@@ -93,6 +96,25 @@ def test_lists_and_counts(ours, everybody, path):
         assert seen.json["total"] == ("city" not in path)
     total = everybody.get(f"{path}&count=exact").json["total"]
     assert total == (0 if "city" in path else 3)
+
+
+FILTERS = ["status=actif", "owner=o", "source=s", "stage=won", "segment=g", "city=c", "company=k", "tag=t",
+           "interest_level_min=7", "interest_level_max=7", "created_from=2020-01-01", "created_to=2090-01-01",
+           "q=x.fr", "q=s"]
+
+
+@pytest.mark.parametrize("order", [*SORTS, *(f"-{sort}" for sort in SORTS)])
+def test_no_filter_in_no_order_shows_others(ours, everybody, url, order):
+    sql(url, "UPDATE leads SET stage = 'won', segment = 'g', city = 'c', company = 'k', tags = '{t}', "
+             "interest_level = 7")
+    for asked in (each for each in FILTERS if "relevance" not in order or each.startswith("q")):
+        for limit in (1, 20):
+            page = ours.get(f"/leads/?{asked}&sort={order}&limit={limit}")
+            if page.status == 422 and order == "-relevance":
+                continue  # there is no such order
+            assert [row["name"] for row in page.data] == ["Ours"], (asked, limit)
+            assert page.json["next_cursor"] is None
+        assert len(everybody.get(f"/leads/?{asked}&sort={order}").data or [1, 2, 3]) == 3
 
 
 @pytest.mark.parametrize("sort", ["created_at", "-created_at", "updated_at", "name", "-interest_level"])
@@ -192,7 +214,10 @@ def test_clients(ours, everybody, url):
     made = ours.call("POST", f"/leads/{new}/convert").data["client_id"]
     assert sql(url, "SELECT email FROM clients WHERE id = %s", made) == [("new@x.fr",)]
     shared = ours.make(email="their.client@x.fr")["id"]
-    assert ours.call("POST", f"/leads/{shared}/convert").data["client_id"] == THEIR_CLIENT
+    # That others have a client of this e-mail must not show: another is made, without it.
+    made = ours.call("POST", f"/leads/{shared}/convert").data["client_id"]
+    assert sql(url, "SELECT name, email FROM clients WHERE id = %s", made) == [("Lead", None)]
+    assert ours.call("POST", f"/leads/{shared}/convert").data["client_id"] == made
     assert everybody.make(clientId=THEIR_CLIENT)["client_id"] == THEIR_CLIENT
 
 
@@ -282,3 +307,21 @@ def test_a_caller_without_company_sees_all(everybody):
     assert everybody.call("DELETE", f"/leads/{THEIR_LEAD}").status == 200
     assert bring(everybody, [{"id": OUR_LEAD, "name": "x", "company_id": THEIRS}],
                  on_conflict="update").data["updated"] == 1
+
+
+def test_an_import_does_not_take_a_lead_back_that_went_to_another_company(url, monkeypatch):
+    update, moved = importing._Writer._update, []
+
+    def late(writer, changed):
+        if not moved:
+            moved.append(sql(url, "UPDATE leads SET company_id = %s WHERE id = %s", THEIRS, OUR_LEAD))
+        update(writer, changed)
+    monkeypatch.setattr(importing._Writer, "_update", late)
+    refused = []
+    lines = io.BytesIO(json.dumps([{"id": OUR_LEAD, "name": "Taken"}]).encode())
+    with connected(url) as own:
+        report = importing.import_leads(own, read(io.BufferedReader(lines)), LeadBody("+33"), uuid.UUID(OURS),
+                                        on_conflict="update", reject=lambda *fault: refused.append(fault))
+    assert moved
+    assert sql(url, "SELECT name, company_id::text FROM leads WHERE id = %s", OUR_LEAD) == [("Ours", THEIRS)]
+    assert (report.updated, report.rejected, len(refused)) == (0, 1, 1)

@@ -70,6 +70,25 @@ def test_this_machine_is_served(tmp_path):
         process.communicate(timeout=30)
 
 
+@pytest.mark.parametrize(("peer", "status"), [
+    ("192.0.2.7", 403), ("::ffff:192.0.2.7", 403), ("fe80::1%eth0", 403), ("127.0.0.1", 200), ("127.9.9.9", 200),
+    ("::1", 200), ("::ffff:127.0.0.1", 200), ("", 200)])
+def test_no_other_server_lets_another_machine_in(db_url, peer, status):
+    """What gunicorn.conf.py refuses counts for whoever serves wsgi.py without it."""
+    settings = {"DATABASE_URL": db_url, "LEADS_TRUSTED_PROXIES": "1"}
+
+    def asked(**more):
+        client = create_app(config.load(settings | more)).test_client()
+        return client.get("/leads/", environ_overrides={"REMOTE_ADDR": peer},
+                          headers={"X-Forwarded-For": "127.0.0.1"})
+    try:
+        assert asked().status_code == status
+        assert asked(LEADS_ALLOW_OPEN="1").status_code == 200
+        assert asked(LEADS_AUTH="keys").status_code == 401
+    finally:
+        database.close_all()
+
+
 # Forwarding headers.
 
 FORGED = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example.com",

@@ -188,6 +188,8 @@ REFUSED = {
     "not yet": claims(nbf=NOW + 600), "issued in the future": claims(iat=NOW + 600), "no issuer": claims(iss=...),
     "issuer": claims(iss=ISSUER + "/"), "issuer a list": claims(iss=[ISSUER]), "no audience": claims(aud=...),
     "audience": claims(aud="anon"), "audiences": claims(aud=["anon", "other"]), "audience a number": claims(aud=1),
+    **{f"app_metadata {value!r}": claims(role="service_role", app_metadata=value)
+       for value in ([], None, "x", [COMPANY])},
     **{f"company {company!r}": app_metadata(role="admin", company_id=company)
        for company in ("", None, "x", 1, [], {}, [COMPANY], True, COMPANY + "0")},
 }
@@ -234,7 +236,7 @@ def test_what_is_no_token(asking, key_server):
 
 @pytest.mark.parametrize(("payload", "settings", "role"), [
     (claims(role="admin"), {}, "reader"),  # the configured claim counts, no other
-    (claims(app_metadata={}), {}, None), (claims(app_metadata=...), {}, None), (claims(app_metadata=[]), {}, None),
+    (claims(app_metadata={}), {}, None), (claims(app_metadata=...), {}, None),
     (app_metadata(role="ADMIN"), {}, None), (app_metadata(role=["other", "editor", "reader"]), {}, "editor"),
     (app_metadata(role={"admin": 1}), {}, None), (app_metadata(role=[["admin"], None, 3]), {}, None),
     (claims(role="anon"), {"LEADS_JWT_ROLE_CLAIM": "role"}, None),

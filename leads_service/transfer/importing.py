@@ -282,10 +282,16 @@ class _Writer:
 
     def _update(self, changed):
         self._database.execute_sql("SET LOCAL leads.keep_updated_at = 'on'")
-        self._database.execute_sql(
+        # The company once more: the lead may have gone to another since it was looked for.
+        company_id = self._company_id and str(self._company_id)
+        made = self._database.execute_sql(
             f"UPDATE leads there SET {_UPDATES} FROM leads_incoming i "
-            "JOIN unnest(%s, %s::uuid[]) AS pair(number, lead_id) USING (number) WHERE there.id = lead_id",
-            ([number for number, *_ in changed], [lead_id for _, lead_id, _ in changed]))
+            "JOIN unnest(%s, %s::uuid[]) AS pair(number, lead_id) USING (number) WHERE there.id = lead_id "
+            "AND (%s::uuid IS NULL OR there.company_id = %s::uuid)",
+            ([number for number, *_ in changed], [lead_id for _, lead_id, _ in changed], company_id, company_id)
+        ).rowcount
+        if made < len(changed):
+            raise _Raced
 
 
 def _taken(by_id):
