@@ -316,6 +316,12 @@ def test_a_view_that_forgets_to_narrow_shows_nothing_of_others(client):
     assert client("/health/ready", "reader", None).status_code == 200
 
 
+def test_what_follows_on_the_same_thread_is_nobodys(client):
+    assert len(client("/by-hand", "reader", None).json["through"]) == 3
+    with database.connection_context():
+        assert names(database) == []
+
+
 def test_keys_cannot_be_made_by_the_role_of_the_service(secured):
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         sql(secured[1], "INSERT INTO leads_keys (name, sha256, ending, role) VALUES ('x', '', 'x', 'admin')")

@@ -158,7 +158,9 @@ def test_every_answer_has_the_security_headers(running, db_url):
 
 def test_so_has_what_the_worker_answers_by_itself():
     head = bare_answer(Problem("request_timeout"), "some-id").partition(b"\r\n\r\n")[0].decode().split("\r\n")
-    assert {"X-Content-Type-Options: nosniff", "Cache-Control: no-store", "X-Request-ID: some-id"} <= set(head)
+    assert {"X-Content-Type-Options: nosniff", "Referrer-Policy: no-referrer", "Cache-Control: no-store",
+            "Cross-Origin-Resource-Policy: same-origin", "X-Request-ID: some-id",
+            "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'"} <= set(head)
     assert head[0] == "HTTP/1.1 408 Request Timeout"
 
 
