@@ -2,7 +2,9 @@
 
 import sys
 
-from leads_service import config, create_app, embedded
+from leads_service import config
+from leads_service.app import create_app
+from leads_service.database import embedded
 
 try:
     app = create_app()

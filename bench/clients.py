@@ -12,7 +12,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent / place) for place in
 from conftest import connected
 from replication import make_primary
 
-from leads_service import migrator
+from leads_service.database import migrator
 
 
 @contextlib.contextmanager

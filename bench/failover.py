@@ -25,7 +25,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent / place) for place in
 from conftest import connected, service, sql, until
 from replication import make_primary, make_standby
 
-from leads_service import migrator
+from leads_service.database import migrator
 
 
 class Ledger:
@@ -68,7 +68,7 @@ def fail_over(folder, synchronous, writers, behind):
         sql(old.url, "SELECT pg_reload_conf()")
         until(lambda: sql(old.url, "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"))
     both = f"postgresql://postgres@/postgres?host={old.pgdata},{new.pgdata}&target_session_attrs=read-write"
-    with service(folder / "log", DATABASE_URL=both, WEB_CONCURRENCY=2, LEADS_THREADS=writers) as (process, caller):
+    with service(folder / "log", DATABASE_URL=both, WEB_CONCURRENCY=2, LEADS_CONNECTIONS=writers) as (process, caller):
         ledger = Ledger(caller.address, writers)
         time.sleep(2)
         new.signal_receiver(signal.SIGSTOP)

@@ -42,10 +42,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from conftest import connected, service, sql
 
-from leads_service import embedded, migrator
-from leads_service.errors import STATUS_OF
-from leads_service.models import LEAD_COLUMNS
-from leads_service.schemas import Cursor, Listing, Selection
+from leads_service.contract.lead import LEAD_COLUMNS
+from leads_service.contract.lists import Cursor, Listing, Selection
+from leads_service.contract.problems import PROBLEMS
+from leads_service.database import embedded, migrator
 
 MAX_BODY = 50_000
 TABLES = ("leads", "clients", "companies")
@@ -152,7 +152,7 @@ def success_fault(body):
 def failure_fault(status, body):
     if (body.get("success"), body.get("data", 1)) != (False, None) or not body.get("error"):
         return f"a {status} outside the envelope"
-    if STATUS_OF.get(body.get("code")) != status:
+    if body.get("code") not in PROBLEMS or PROBLEMS[body["code"]].status != status:
         return f"a {status} with the code {body.get('code')}"
     if isinstance(body["detail"], dict) != (status == 422) or (status != 422 and body["detail"] != body["error"]):
         return f"a {status} whose detail is {body['detail']!r}"

@@ -186,7 +186,7 @@ def main():
                 stack.enter_context(network())
             server, folder = stack.enter_context(postgres(make_remote if outage is cut_off else make_primary))
             _, caller = stack.enter_context(service(
-                folder / "log", DATABASE_URL=server.url, WEB_CONCURRENCY=2, LEADS_THREADS=4,
+                folder / "log", DATABASE_URL=server.url, WEB_CONCURRENCY=2, LEADS_CONNECTIONS=4,
                 LEADS_STATEMENT_TIMEOUT=STATEMENT_TIMEOUT))
             right &= run(name, outage, server, caller.address, seconds, most)
             print(f"    stacks in the service's log: {(folder / 'log').read_text().count('Traceback')}")

@@ -40,9 +40,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from bench import fill
-from leads_service import embedded, keys, migrator
+from leads_service.access import keys
 from leads_service.config import VERSION
-from leads_service.db import Database
+from leads_service.database import embedded, migrator
+from leads_service.database.pool import Database
 
 CONNECTIONS = 8
 FRESH = 50_000

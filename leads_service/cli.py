@@ -15,13 +15,19 @@ from peewee import IntegrityError, PeeweeException
 from playhouse.migrations import MigrationError
 from werkzeug.datastructures import MultiDict
 
-from leads_service import keys, migrator, rls
-from leads_service.callers import ROLE_NAMES
-from leads_service.db import act_for_operator, database
-from leads_service.errors import database_problem, driver_message, validation_problem
-from leads_service.language import in_language
-from leads_service.schemas import ON_CONFLICT, ExportQuery, LeadBody, SelectionQuery, load_query
+from leads_service.access import keys
+from leads_service.access import row_security as rls
+from leads_service.access.callers import ROLE_NAMES
+from leads_service.contract.lead import LeadBody
+from leads_service.contract.lists import SelectionQuery, load_query
+from leads_service.contract.problems import validation_problem
+from leads_service.contract.sentences import in_language
+from leads_service.database import migrator
+from leads_service.database.acting import act_for_operator
+from leads_service.database.failures import database_problem, driver_message
+from leads_service.database.pool import database
 from leads_service.transfer.exporting import export_leads
+from leads_service.transfer.formats import ON_CONFLICT, ExportQuery
 from leads_service.transfer.importing import ConflictError, import_leads
 from leads_service.transfer.sources import REJECT_HEADING, SourceError, open_source
 from leads_service.transfer.verifying import verify as compare
@@ -219,8 +225,9 @@ def create(name, role, company):
         try:
             secret = keys.create(database, name, role, company)
         except IntegrityError as error:
+            problem = database_problem(error)
             raise click.ClickException(
-                f"There is no company {company}." if database_problem(error).code == "foreign_key" else
+                f"There is no company {company}." if problem and problem.code == "foreign_key" else
                 f"There is a key called {name} already; a revoked one keeps its name too.") from error
     click.echo(secret)
     click.echo("It is shown this once; the database has its SHA-256 only.", err=True)

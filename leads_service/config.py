@@ -29,6 +29,7 @@ class Settings:
     allowed_origins: tuple[str, ...]
     workers: int
     threads: int
+    connections: int
     max_body: int
     phone_prefix: str
     statement_timeout: float
@@ -133,7 +134,8 @@ class SettingsSchema(Schema):
     LEADS_BIND = fields.String(load_default="127.0.0.1:8000", attribute="bind", validate=_check_bind)
     ALLOWED_ORIGINS = Origins(load_default=(), attribute="allowed_origins")
     WEB_CONCURRENCY = _number(fields.Integer, 1, 256, CORES)
-    LEADS_THREADS = _number(fields.Integer, 1, 256, 4)
+    LEADS_THREADS = _number(fields.Integer, 1, 256, 16)
+    LEADS_CONNECTIONS = _number(fields.Integer, 1, 256, 4)
     LEADS_MAX_BODY = _number(fields.Integer, 1024, 2**30, 10 * 2**20)
     LEADS_PHONE_PREFIX = fields.String(
         load_default="+33", validate=validate.Regexp(r"\+[1-9]\d{0,3}\Z", error="must look like +33"))

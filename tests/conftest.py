@@ -15,8 +15,10 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from leads_service import config, create_app, embedded, migrator
-from leads_service.db import Database, database
+from leads_service import config
+from leads_service.app import create_app
+from leads_service.database import embedded, migrator
+from leads_service.database.pool import Database, database
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -9,9 +9,12 @@ import pytest
 from conftest import connected, service, sql
 from flask import g
 
-from leads_service import auth, callers, config, create_app, keys
-from leads_service.callers import Role
-from leads_service.db import database
+from leads_service import config
+from leads_service.access import callers, keys
+from leads_service.access.callers import Role
+from leads_service.app import create_app
+from leads_service.database.pool import database
+from leads_service.web import authorization
 
 SECRET = "a secret of the tests, of more than 32 bytes"
 OURS, THEIRS = "00000000-0000-4000-8000-0000000000d1", "00000000-0000-4000-8000-0000000000d2"
@@ -40,10 +43,10 @@ ROUTES = {
     ("GET", "health.index"): ("/", None, ANYBODY),
     ("GET", "health.alive"): ("/health", None, ANYBODY),
     ("GET", "health.ready"): ("/health/ready", None, ANYBODY),
-    ("GET", "openapi.description"): ("/openapi.json", None, ANYBODY),
-    ("GET", "openapi.page"): ("/docs", None, ANYBODY),
-    ("GET", "openapi.page_file"): ("/docs/start.js", None, ANYBODY),
-    ("GET", "metrics.metrics"): ("/metrics", None, "401 401 401 403 200 200 200 403 403"),
+    ("GET", "docs.description"): ("/openapi.json", None, ANYBODY),
+    ("GET", "docs.page"): ("/docs", None, ANYBODY),
+    ("GET", "docs.page_file"): ("/docs/start.js", None, ANYBODY),
+    ("GET", "health.metrics"): ("/metrics", None, "401 401 401 403 200 200 200 403 403"),
     ("GET", "leads.list_leads"): ("/leads/?count=exact", None, f"{READERS} 200"),
     ("GET", "leads.search_leads"): ("/leads/search/personne", None, f"{READERS} 200"),
     ("GET", "leads.leads_by_status"): ("/leads/status/Nouveau", None, f"{READERS} 200"),
@@ -55,8 +58,8 @@ ROUTES = {
     ("PATCH", "leads.update_lead"): (f"/leads/{LEAD}", NEW, f"{EDITORS} 404"),
     ("POST", "leads.convert"): (f"/leads/{LEAD}/convert", None, f"{EDITORS} 404"),
     ("DELETE", "leads.delete_lead"): (f"/leads/{LEAD}", None, f"{ADMINS} 404"),
-    ("GET", "bulk.export"): ("/leads/export?format=ndjson", None, f"{ADMINS} 200"),
-    ("POST", "bulk.import_"): ("/leads/import?on_conflict=update", [{"id": LEAD, "name": "Import"}], f"{ADMINS} 200"),
+    ("GET", "files.export"): ("/leads/export?format=ndjson", None, f"{ADMINS} 200"),
+    ("POST", "files.import_"): ("/leads/import?on_conflict=update", [{"id": LEAD, "name": "Import"}], f"{ADMINS} 200"),
 }
 
 
@@ -102,7 +105,7 @@ def put_lead_back(url):
 
 def test_the_table_has_every_route(app):
     assert served(app) == set(ROUTES)
-    assert set(auth.LEAST_ROLE) == set(ROUTES)
+    assert set(authorization.LEAST_ROLE) == set(ROUTES)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: " ".join(route))
@@ -166,12 +169,12 @@ def test_past_the_question_there_is_no_caller(db_url):
 
 
 def test_without_auth_nobody_is_asked(app):
-    assert min(role for role in auth.LEAST_ROLE.values() if role) > auth.PUBLIC
-    assert set(auth.LEAST_ROLE.values()) == set(Role)
+    assert min(role for role in authorization.LEAST_ROLE.values() if role) > authorization.PUBLIC
+    assert set(authorization.LEAST_ROLE.values()) == set(Role)
     with app.test_client() as client:
         assert client.get("/leads/", headers={"X-API-Key": "leads_x"}).status_code == 200
         assert "leads_caller" not in g
-    assert app.before_request_funcs == {None: [auth._refuse_other_machines]}
+    assert app.before_request_funcs == {None: [authorization._refuse_other_machines]}
 
 
 def test_the_description_says_who_may_do_what(guarded, running):

@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import ROOT, connected, service, sql, until
 
-from leads_service import embedded, migrator
+from leads_service.database import embedded, migrator
 
 BACKUP = (ROOT / "README.md").read_text().partition("\n### Backup\n")[2].partition("\n### ")[0]
 DUMP, RESTORE, EMBEDDED = re.findall(r"^```bash\n(.+?)^```", BACKUP, re.MULTILINE | re.DOTALL)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, connected, free_port, service, sql
 
-from leads_service import config, migrator
+from leads_service import config
+from leads_service.database import migrator
 
 ERP = "https://erp.example.com"
 BAD = [
@@ -83,7 +84,8 @@ def test_every_setting_has_a_default():
     settings = config.load({})
     assert settings == config.Settings(
         database_url=None, replica_url=None, data_dir=Path("var").resolve(), bind="127.0.0.1:8000", allowed_origins=(),
-        workers=config.CORES, threads=settings.threads, max_body=10485760, phone_prefix="+33",
+        workers=config.CORES, threads=16, connections=4,
+        max_body=10485760, phone_prefix="+33",
         statement_timeout=settings.statement_timeout, pool_recycle=settings.pool_recycle, slow_query=1.0,
         log_format="text", auth=(),
         allow_open=False, jwt_secret=None, jwks_url=None, jwt_issuer=None, jwt_audience=None,
@@ -102,6 +104,7 @@ def test_values_are_read():
         "DATABASE_URL": "postgresql://db/leads", "LEADS_REPLICA_URL": "postgres://db2/leads",
         "LEADS_DATA_DIR": "/srv/leads", "LEADS_BIND": "unix:/run/leads.sock",
         "ALLOWED_ORIGINS": f" {ERP} ,http://localhost:3000,", "WEB_CONCURRENCY": "3", "LEADS_THREADS": "5",
+        "LEADS_CONNECTIONS": "6",
         "LEADS_MAX_BODY": "2048", "LEADS_PHONE_PREFIX": "+32", "LEADS_STATEMENT_TIMEOUT": "0.5",
         "LEADS_POOL_RECYCLE": "60", "LEADS_SLOW_QUERY": "0.2", "LEADS_LOG_FORMAT": "json", "LEADS_AUTH": "keys, jwt",
         "LEADS_ALLOW_OPEN": "1",
@@ -112,7 +115,8 @@ def test_values_are_read():
     assert settings == config.Settings(
         database_url="postgresql://db/leads", replica_url="postgresql://db2/leads",
         data_dir=Path("/srv/leads"), bind="unix:/run/leads.sock",
-        allowed_origins=(ERP, "http://localhost:3000"), workers=3, threads=5, max_body=2048, phone_prefix="+32",
+        allowed_origins=(ERP, "http://localhost:3000"), workers=3, threads=5, connections=6,
+        max_body=2048, phone_prefix="+32",
         statement_timeout=0.5, pool_recycle=60.0, slow_query=0.2, log_format="json", auth=("keys", "jwt"),
         allow_open=True,
         jwt_secret="é" * 16, jwks_url="https://id.example.com/jwks", jwt_issuer="id", jwt_audience="leads",

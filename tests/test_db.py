@@ -15,8 +15,8 @@ import pytest
 from conftest import connected, service, sql, until
 from psycopg2.extensions import parse_dsn
 
-from leads_service import embedded, migrator
-from leads_service.db import MAX_PLANS
+from leads_service.database import embedded, migrator
+from leads_service.database.pool import MAX_PLANS
 
 SOME_LEAD = f"/leads/{uuid.UUID(int=1)}"
 NEEDS_THE_DATABASE = [
@@ -101,18 +101,19 @@ def own_url(make_database):
 
 @pytest.fixture(scope="module")
 def narrow_service(own_url, tmp_path_factory):
-    """One worker with one thread, which gives up on a statement after a second and a half."""
+    """One worker with one connection, which gives up on a statement after a second and a half."""
     log = tmp_path_factory.mktemp("narrow") / "log"
-    with service(log, DATABASE_URL=own_url, WEB_CONCURRENCY=1, LEADS_THREADS=1,
+    with service(log, DATABASE_URL=own_url, WEB_CONCURRENCY=1, LEADS_CONNECTIONS=1,
                  LEADS_STATEMENT_TIMEOUT=1.5) as (_, caller):
         yield caller
 
 
 @pytest.fixture(scope="module")
 def wide_service(own_url, tmp_path_factory):
-    """Two workers with two threads, which renew a connection after a second."""
+    """Two workers with two connections, which renew a connection after a second."""
     log = tmp_path_factory.mktemp("wide") / "log"
-    with service(log, DATABASE_URL=own_url, WEB_CONCURRENCY=2, LEADS_THREADS=2, LEADS_POOL_RECYCLE=1) as (_, caller):
+    with service(log, DATABASE_URL=own_url, WEB_CONCURRENCY=2, LEADS_CONNECTIONS=2, LEADS_POOL_RECYCLE=1) as (
+            _, caller):
         yield caller
 
 
@@ -175,7 +176,7 @@ def test_requests_that_need_no_database_open_no_connection(wide, url):
     assert backends(url) == []
 
 
-def test_there_are_never_more_connections_than_threads(wide, url):
+def test_there_are_never_more_connections_than_asked_for(wide, url):
     stop, most = threading.Event(), [0]
 
     def watch():
@@ -281,7 +282,7 @@ def test_a_stopped_database_is_told_soon_and_missed_no_longer_than_it_is_away(tm
     url = embedded.start(tmp_path / "data")
     with connected(url) as own:
         list(migrator.up(own))
-    with service(tmp_path / "log", DATABASE_URL=url, WEB_CONCURRENCY=2, LEADS_THREADS=4) as (_, caller):
+    with service(tmp_path / "log", DATABASE_URL=url, WEB_CONCURRENCY=2, LEADS_CONNECTIONS=4) as (_, caller):
         made = caller.make()
         replies, _ = asked_at_once(caller, [("GET", "/leads/")] * 8)  # warms both workers
         with stopped(tmp_path / "data"):
@@ -298,7 +299,7 @@ def test_a_stopped_database_is_told_soon_and_missed_no_longer_than_it_is_away(tm
 def test_a_server_that_never_answers_is_waited_for_once(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = "postgresql://lea:s3cret@{}:{}/leads".format(*silent.getsockname())
-        with service(tmp_path / "log", DATABASE_URL=url, WEB_CONCURRENCY=1, LEADS_THREADS=4) as (_, caller):
+        with service(tmp_path / "log", DATABASE_URL=url, WEB_CONCURRENCY=1, LEADS_CONNECTIONS=4) as (_, caller):
             replies, seconds = asked_at_once(caller, NEEDS_THE_DATABASE[:4])
     assert all(map(is_unavailable, replies))
     assert seconds < 4  # one after the other would take eight

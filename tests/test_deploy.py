@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from conftest import Caller, connected, deployed, free_port, service
 
-from leads_service import keys
-from leads_service.errors import LEAD_NOT_FOUND, SENTENCE_OF
-from leads_service.fields import NUL
-from leads_service.headers import security_headers
+from leads_service.access import keys
+from leads_service.contract.fields import NUL
+from leads_service.contract.problems import LEAD_NOT_FOUND, PROBLEMS
+from leads_service.web.observability import security_headers
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
 SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
@@ -83,7 +83,7 @@ def proxy_alone(tmp_path_factory):
 
 
 def assert_failure(reply, status, code, sentence=None, detail=None):
-    sentence = sentence or SENTENCE_OF[code]
+    sentence = sentence or PROBLEMS[code].sentence
     assert reply.status == status, reply
     assert reply.headers["Content-Type"].startswith("application/json")
     for name, value in security_headers(set()):
@@ -150,7 +150,7 @@ def test_no_body_too_large_reaches_the_service(proxy_alone, raw, headers):
 
 def test_nul_in_a_path(proxy):
     assert_failure(proxy.get("/api/leads/search/a%00b"), 422, "validation_failed",
-                   SENTENCE_OF["validation_failed"].format(fields="path"), {"path": [NUL]})
+                   PROBLEMS["validation_failed"].sentence.format(fields="path"), {"path": [NUL]})
 
 
 @pytest.mark.parametrize("path", ["/api/%zz", "/../x", "/../x?%00", "/api/leads/search/" + "x" * 9000])
@@ -191,6 +191,30 @@ def test_log_holds_no_search_terms(running, tmp_path):
     log = (tmp_path / "leads.access.log").read_text()
     assert log.count(" GET /api/leads/") == 3
     assert "secret" not in log
+
+
+NOT_REQUESTS = {
+    "no request line": b"hello\r\n\r\n",
+    "bad version": b"GET /api/leads/search/secret HTTP/9.9\r\n\r\n",
+    "bad method": b"GE /api/leads/search/secret HTTP/1.1\r\n\r\n",
+    "bad header name": b"GET /api/ HTTP/1.1\r\nbad name: secret\r\n\r\n",
+    "bad header": b"GET /api/ HTTP/1.1\r\nno colon secret\r\n\r\n",
+    "too many headers": b"GET /api/ HTTP/1.1\r\n" + b"".join(b"X-%d: secret\r\n" % n for n in range(101)) + b"\r\n",
+    "header too long": b"GET /api/ HTTP/1.1\r\nX-Long: secret" + b"x" * 9000 + b"\r\n\r\n",
+    "address too long": b"GET /api/leads/search/secret" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n",
+    "two lengths": b"POST /api/leads/ HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nsecret",
+    "unknown coding": b"POST /api/leads/ HTTP/1.1\r\nTransfer-Encoding: secret\r\n\r\n",
+    "unknown expectation": b"POST /api/leads/ HTTP/1.1\r\nExpect: secret\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", NOT_REQUESTS)
+def test_what_is_no_request_is_answered_in_the_contracts_form(proxy, name):
+    reply = proxy.send(NOT_REQUESTS[name])
+    assert reply.status in (400, 405, 422), reply
+    assert reply.headers["Content-Type"].startswith("application/json")
+    assert (reply.json["success"], reply.json["data"]) == (False, None)
+    assert "secret" not in reply.body.decode()
 
 
 @pytest.mark.skipif(not SYSTEMD_ANALYZE, reason="the systemd-analyze program is not installed")

@@ -40,7 +40,7 @@ def serving(data_dir):
 @contextlib.contextmanager
 def using(data_dir):
     """A smaller user of the same database; yields (process, URL)."""
-    script = ("import pathlib, sys; from leads_service import embedded; "
+    script = ("import pathlib, sys; from leads_service.database import embedded; "
               "print(embedded.start(pathlib.Path(sys.argv[1])), flush=True); sys.stdin.read()")
     with subprocess.Popen([sys.executable, "-c", script, data_dir], cwd=ROOT, text=True, stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as process:

@@ -11,7 +11,8 @@ from conftest import connected, service, sql, until
 from test_db import database_setting, transaction
 from test_errors import failed
 
-from leads_service import errors, keys
+from leads_service.access import keys
+from leads_service.contract import problems
 
 LEAD, OTHER, NOBODY = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 9))
 ONE = f"/leads/{LEAD}"
@@ -27,7 +28,7 @@ def asked(make_database, tmp_path_factory, migrated_url):
         for role in ("reader", "admin"):
             secrets[role] = keys.create(own, uuid.uuid4().hex, role, None)
     with service(tmp_path_factory.mktemp("table") / "log", DATABASE_URL=migrated_url, LEADS_AUTH="keys",
-                 WEB_CONCURRENCY=1, LEADS_THREADS=1, LEADS_STATEMENT_TIMEOUT=3, LEADS_MAX_BODY=5000) as (_, caller):
+                 WEB_CONCURRENCY=1, LEADS_CONNECTIONS=1, LEADS_STATEMENT_TIMEOUT=3, LEADS_MAX_BODY=5000) as (_, caller):
         def call(role, method, path, *, headers=None, **body):
             key = {"X-API-Key": secrets[role]} if role in secrets else {}
             return caller.call(method, path, headers=key | (headers or {}), **body)
@@ -153,5 +154,5 @@ def test_error(asked, what):
 
 
 def test_the_table_is_whole():
-    # Those two are about what never became a request: test_worker.py, test_body.py.
-    assert {row[2] for row in TABLE.values()} == set(errors.STATUS_OF) - {"request_timeout", "bad_request"}
+    # It is about what never became a request: test_body.py, test_deploy.py.
+    assert {row[2] for row in TABLE.values()} == set(problems.PROBLEMS) - {"bad_request"}

@@ -10,12 +10,13 @@ from conftest import connected, flask, sql
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from leads_service.schemas import LeadBody, Selection
+from leads_service.contract.lead import LeadBody
+from leads_service.contract.lists import Selection
+from leads_service.contract.vocabulary import STAGES, STATUSES
 from leads_service.transfer.cells import neutral, original
 from leads_service.transfer.exporting import export_leads
 from leads_service.transfer.importing import import_leads
 from leads_service.transfer.sources import read
-from leads_service.vocabulary import STAGES, STATUSES
 
 
 def csv_rows(body):

@@ -18,9 +18,11 @@ from playhouse.pool import MaxConnectionsExceeded
 from psycopg2.extensions import parse_dsn
 from test_db import is_unavailable, transaction, with_options
 
-from leads_service import config, create_app, db, migrator
-from leads_service.db import database
-from leads_service.errors import database_problem
+from leads_service import config
+from leads_service.app import create_app
+from leads_service.database import migrator, pool
+from leads_service.database.failures import database_problem
+from leads_service.database.pool import database
 
 
 class Relay:
@@ -112,7 +114,7 @@ def test_a_write_whose_answer_is_lost_is_not_repeated(client, relay, db_url, met
 
 
 def test_a_database_that_hangs_stops_nobody_else(db_url, relay, tmp_path):
-    with service(tmp_path / "log", DATABASE_URL=relay.url, WEB_CONCURRENCY=1, LEADS_THREADS=1,
+    with service(tmp_path / "log", DATABASE_URL=relay.url, WEB_CONCURRENCY=1, LEADS_CONNECTIONS=1,
                  LEADS_STATEMENT_TIMEOUT=3) as (_, caller), ThreadPoolExecutor(2) as pool:
         lead = caller.make()
         relay.holding.set()
@@ -125,7 +127,7 @@ def test_a_database_that_hangs_stops_nobody_else(db_url, relay, tmp_path):
         assert is_unavailable(caller.get("/health/ready"))  # does not even wait
         assert not waiting.done()
         assert is_unavailable(waiting.result())
-        assert time.monotonic() - begun < 3 + db.MARGIN + 2
+        assert time.monotonic() - begun < 3 + MARGIN + 2
         relay.holding.clear()
         assert caller.get(f"/leads/{lead['id']}").status == 200
         assert caller.make()
@@ -135,7 +137,7 @@ def test_a_database_that_hangs_stops_nobody_else(db_url, relay, tmp_path):
 
 
 def test_a_connection_idle_for_long_is_asked_first(relay, monkeypatch):
-    monkeypatch.setattr(db, "COLD", 0)
+    monkeypatch.setattr("leads_service.database.pool.COLD", 0)
     with bounded(relay.url, connections=2) as own:
         own.execute_sql("SELECT 1")
         own.close()
@@ -148,7 +150,7 @@ def test_a_connection_idle_for_long_is_asked_first(relay, monkeypatch):
 @contextlib.contextmanager
 def bounded(url, connections):
     """A Database of its own whose statements have a limit."""
-    own = db.Database(None)
+    own = pool.Database(None)
     own.configure(url, connections=connections, recycle=3600, statement_timeout=10)
     try:
         yield own
@@ -157,7 +159,7 @@ def bounded(url, connections):
 
 
 def test_a_full_pool_is_waited_for_as_long_as_it_moves(db_url, monkeypatch):
-    monkeypatch.setattr(db, "POOL_TIMEOUT", 0.3)
+    monkeypatch.setattr("leads_service.database.pool.POOL_TIMEOUT", 0.3)
     with bounded(db_url, connections=1) as own:
         def take(seconds):
             try:

@@ -13,7 +13,7 @@ import time
 import pytest
 from conftest import ROOT, connected, flask, sql
 
-from leads_service.schemas import LeadBody
+from leads_service.contract.lead import LeadBody
 from leads_service.transfer.cells import parse_array
 from leads_service.transfer.importing import import_leads
 from leads_service.transfer.sources import open_source

@@ -14,9 +14,11 @@ import pytest
 from conftest import connected, free_port, service, sql, until
 from peewee import InterfaceError
 
-from leads_service import callers, config, create_app, keys
-from leads_service.db import database
-from leads_service.errors import Problem
+from leads_service import config
+from leads_service.access import callers, keys
+from leads_service.app import create_app
+from leads_service.contract.problems import Problem
+from leads_service.database.pool import database
 
 COMPANY = "00000000-0000-4000-8000-0000000000d1"
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, connected, flask, service, sql, until
 from playhouse.migrations import MigrationError
 
-from leads_service import migrator
+from leads_service.database import migrator
 
 NAMES = sorted(path.stem for path in migrator.DIRECTORY.glob("0*.py"))
 TABLES = ("companies", "clients", "leads")

@@ -6,7 +6,7 @@ import urllib.parse
 import pytest
 from conftest import Caller, connected, service, sql
 
-from leads_service import migrator
+from leads_service.database import migrator
 
 ROWS = 30_000
 # The newest tenth is one import that hardly any filter meets; a few rows hold what names hardly ever do.

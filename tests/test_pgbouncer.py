@@ -14,7 +14,7 @@ from conftest import connected, deployed, free_port, service, sql, until
 from playhouse.migrations import MigrationError
 from psycopg2.extensions import parse_dsn
 
-from leads_service import migrator
+from leads_service.database import migrator
 
 PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
 pytestmark = pytest.mark.skipif(not PGBOUNCER, reason="the pgbouncer program is not installed")
@@ -64,8 +64,8 @@ def pooled_log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pooled(pooled_url, pooled_log):
-    """A service of eight threads behind PgBouncer."""
-    with service(pooled_log, DATABASE_URL=pooled_url, WEB_CONCURRENCY=2, LEADS_THREADS=4) as (_, caller):
+    """A service of eight connections behind PgBouncer."""
+    with service(pooled_log, DATABASE_URL=pooled_url, WEB_CONCURRENCY=2, LEADS_CONNECTIONS=4) as (_, caller):
         yield caller
 
 

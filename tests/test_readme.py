@@ -4,12 +4,11 @@ import json
 import re
 import subprocess
 
-import pytest
 from conftest import ROOT
 
 from leads_service.config import SettingsSchema
-from leads_service.errors import STATUS_OF
-from leads_service.openapi import described_rules, documented_path
+from leads_service.contract.problems import PROBLEMS
+from leads_service.web.openapi import described_rules, documented_path
 
 README = (ROOT / "README.md").read_text()
 
@@ -25,7 +24,7 @@ def test_every_route_is_in_the_readme(app):
 
 
 def test_every_error_code_is_in_the_readme():
-    assert [code for code, status in STATUS_OF.items() if not re.search(rf"\| {status} \| `{code}` \|", README)] == []
+    assert [code for code, kind in PROBLEMS.items() if not re.search(rf"\| {kind.status} \| `{code}` \|", README)] == []
 
 
 def test_every_dependency_has_its_line_in_the_readme():
@@ -48,8 +47,3 @@ def _settled(answer):
     """The answer with its times and the ids that the server made put out of the way."""
     answer = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "TIME", answer)
     return json.loads(re.sub(r'"client_id": ?"[^"]+"', '"client_id":"ID"', answer))
-
-
-@pytest.mark.parametrize("path", sorted(path.name for path in (ROOT / "leads_service").glob("*.py")))
-def test_every_module_is_on_the_map(path):
-    assert f"`{path}`" in README

@@ -8,8 +8,8 @@ import pytest
 from conftest import connected, service, sql, until
 from replication import make_primary, make_standby
 
-from leads_service import migrator
-from leads_service.replica import MAX_LAG
+from leads_service.database import migrator
+from leads_service.database.replica import MAX_LAG
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from leads_service import fields, schemas
-from leads_service.language import Sentence
+from leads_service.contract import fields, lead, lists
+from leads_service.contract.sentences import Sentence
 
 
 def refused(api, **body):
@@ -124,7 +124,7 @@ def test_notes_and_tags(api):
 
 
 def test_every_sentence_has_its_english():
-    sentences = [value for value in (vars(fields) | vars(schemas)).values() if isinstance(value, Sentence)]
+    sentences = [value for value in (vars(fields) | vars(lead) | vars(lists)).values() if isinstance(value, Sentence)]
     assert len(sentences) > 15
     assert all(sentence != sentence.english for sentence in sentences)
 

@@ -8,9 +8,11 @@ import uuid
 import pytest
 from conftest import Caller, connected, service, sql
 
-from leads_service import keys, migrator, rls
-from leads_service.queries import conditions_of, selected
-from leads_service.schemas import SORTS, LeadBody, Selection
+from leads_service.access import keys, row_security
+from leads_service.contract.lead import LeadBody
+from leads_service.contract.lists import SORTS, Selection
+from leads_service.database import migrator
+from leads_service.leads.filters import conditions_of, selected
 from leads_service.transfer import importing
 from leads_service.transfer.sources import read
 
@@ -41,7 +43,7 @@ def serving(request, make_database, tmp_path_factory):
         list(migrator.up(own))
         if request.param == "row security":
             sql(url, f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
-            rls.enable(own, role)
+            row_security.enable(own, role)
             environ = {"DATABASE_URL": f"{url}{'&' if '?' in url else '?'}user={role}&password={role}", "LEADS_RLS": 1}
         sql(url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", OURS, THEIRS)
         secrets = {name: keys.create(own, name, "admin", company)

@@ -18,13 +18,15 @@ from conftest import until
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from leads_service import config, create_app, tokens
-from leads_service.db import database
+from leads_service import config
+from leads_service.access import tokens
+from leads_service.app import create_app
+from leads_service.database.pool import database
 
 SECRET = "super-secret-jwt-token-with-at-least-32-characters-long"  # as Supabase's own documentation has it
 ISSUER = "https://abcdefghijklmnop.supabase.co/auth/v1"
 AUDIENCE = "authenticated"
-COMPANY = str(uuid.uuid4())
+COMPANY = "5a1c3f0e-7d42-4c9b-8e6a-2f0b9d1c7e34"
 
 
 def claims(**changes):

@@ -1,1 +1,1 @@
-"""Moving leads in and out in bulk."""
+"""Leads in and out as files and from databases."""

@@ -2,8 +2,8 @@
 
 import re
 
-from leads_service.models import LEAD_COLUMNS
-from leads_service.vocabulary import fold
+from leads_service.contract.lead import LEAD_COLUMNS
+from leads_service.contract.vocabulary import fold
 
 _FRENCH = {
     "nom": "name", "courriel": "email", "adresse e-mail": "email", "téléphone": "phone", "tél": "phone",

@@ -5,10 +5,10 @@ import io
 import uuid
 from collections.abc import Iterator
 
-from leads_service.db import Database
-from leads_service.models import LEAD_COLUMNS
-from leads_service.queries import conditions_of, selected
-from leads_service.schemas import Selection
+from leads_service.contract.lead import LEAD_COLUMNS
+from leads_service.contract.lists import Selection
+from leads_service.database.pool import Database
+from leads_service.leads.filters import conditions_of, selected
 from leads_service.transfer.cells import neutral
 
 _FETCH = 1000  # rows held at a time

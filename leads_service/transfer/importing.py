@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 
 from peewee import DataError, IntegrityError
 
-from leads_service.db import Database
-from leads_service.errors import SENTENCE_OF, database_problem, retrying
-from leads_service.language import Sentence
-from leads_service.models import LEAD_COLUMNS
-from leads_service.queries import CLIENT_IS_OPEN, belonging, where
-from leads_service.schemas import LeadBody
+from leads_service.contract.lead import LEAD_COLUMNS, LeadBody
+from leads_service.contract.problems import PROBLEMS
+from leads_service.contract.sentences import Sentence
+from leads_service.database.failures import database_problem, retrying
+from leads_service.database.pool import Database
+from leads_service.leads.filters import of_company, where
+from leads_service.leads.record import CLIENT_IS_OPEN
 from leads_service.transfer.cells import array_literal, json_text
 from leads_service.transfer.rows import Incoming, Reader
 from leads_service.transfer.sources import Fault, Row, Source, SourceError
@@ -264,14 +265,14 @@ class _Writer:
                 rows = self._database.execute_sql(
                     f"SELECT number FROM leads_incoming i WHERE {column} IS NOT NULL AND ({unknown}) ORDER BY number",
                     parameters).fetchall()
-                fault = Fault(column, "foreign_key", SENTENCE_OF["foreign_key"].format(field=column))
+                fault = Fault(column, "foreign_key", PROBLEMS["foreign_key"].sentence.format(field=column))
                 orphans |= {number: fault for (number,) in rows}
         return orphans
 
     def _there(self):
         """(number, id, whether by id, whether it has all of its values) of the leads that are there already; and
         {number: Fault} of those that another company's lead is in the way of."""
-        met, parameters = where(belonging(self._company_id))
+        met, parameters = where(of_company(self._company_id))
         there, others = [], {}
         for *found, own in self._database.execute_sql(_THERE.format(met=met), parameters):
             if own:
@@ -296,7 +297,7 @@ class _Writer:
 
 def _taken(by_id):
     column = "id" if by_id else "email"
-    return Fault(column, f"{column}_taken", SENTENCE_OF[f"{column}_taken"])
+    return Fault(column, f"{column}_taken", PROBLEMS[f"{column}_taken"].sentence)
 
 
 _TEXT_OF = dict.fromkeys(LEAD_COLUMNS, lambda value: value) | {

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from marshmallow import ValidationError
 
-from leads_service.body import parse_json
-from leads_service.errors import Problem, validation_problem
-from leads_service.fields import Moment
-from leads_service.language import Sentence
-from leads_service.queries import claimed
-from leads_service.schemas import LeadBody
+from leads_service.contract.fields import Moment
+from leads_service.contract.lead import LeadBody
+from leads_service.contract.problems import Problem, validation_problem
+from leads_service.contract.sentences import Sentence
+from leads_service.contract.strict_json import parse_json
+from leads_service.contract.vocabulary import pipeline_of
+from leads_service.leads.record import with_company
 from leads_service.transfer.cells import parse_array
 from leads_service.transfer.columns import column_of, is_legacy
 from leads_service.transfer.sources import Fault, Row, Source, SourceError
-from leads_service.vocabulary import pipeline_of
 
 _NAMESPACE = uuid.UUID("6a3f5f0e-8d0b-5b7e-9c7d-0f6c1e2d3b4a")  # of the ids of rows that bring none
 _MOMENT = Moment()
@@ -79,7 +79,7 @@ class Reader:
         if values.get("interest_level", 0) is None:
             del values["interest_level"]
         try:
-            lead = claimed(self._rules.load({name: value for name, value in values.items() if name not in errors}),
+            lead = with_company(self._rules.load({name: value for name, value in values.items() if name not in errors}),
                            self._company_id)
         except Problem as problem:
             return Fault("company_id", problem.code, problem.sentence)

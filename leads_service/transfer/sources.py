@@ -14,9 +14,10 @@ from typing import BinaryIO, NamedTuple
 
 import psycopg2
 
-from leads_service.body import parse_json
-from leads_service.errors import Problem, driver_message
-from leads_service.language import Sentence
+from leads_service.contract.problems import Problem
+from leads_service.contract.sentences import Sentence
+from leads_service.contract.strict_json import parse_json
+from leads_service.database.failures import driver_message
 from leads_service.transfer.cells import original
 from leads_service.transfer.columns import column_of
 

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from leads_service.db import Database
-from leads_service.models import LEAD_COLUMNS
-from leads_service.schemas import LeadBody
+from leads_service.contract.lead import LEAD_COLUMNS, LeadBody
+from leads_service.contract.vocabulary import parse_uuid
+from leads_service.database.pool import Database
 from leads_service.transfer.columns import column_of
 from leads_service.transfer.rows import Reader
 from leads_service.transfer.sources import Fault, Source
-from leads_service.vocabulary import parse_uuid
 
 _BATCH = 5000
 _EXAMPLES = 20

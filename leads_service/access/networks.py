@@ -1,0 +1,28 @@
+"""Whether an address is this machine's own."""
+
+import ipaddress
+import socket
+
+
+def is_this_machine(peer: str) -> bool:
+    """Whether `peer`, an IP address as sockets give it ("" for a unix socket's), is this machine."""
+    if not peer:
+        return True
+    address = ipaddress.ip_address(peer.partition("%")[0])
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def open_address(addresses) -> str | None:
+    """The first of `addresses`, as gunicorn and sockets have them, that other machines reach, as host:port; None when
+    there is none."""
+    for address in addresses:
+        if not isinstance(address, tuple):
+            continue  # a unix socket's path, or a descriptor, which can be judged once it is a socket
+        host, port = address[:2]
+        try:
+            found = {info[4][0] for info in socket.getaddrinfo(host or "::", port, type=socket.SOCK_STREAM)}
+        except socket.gaierror:
+            continue  # it cannot be bound either, and gunicorn says so
+        if not all(map(is_this_machine, found)):
+            return f"{host}:{port}"
+    return None

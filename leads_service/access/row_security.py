@@ -1,0 +1,96 @@
+"""Row security: PostgreSQL itself keeps the service's role to the leads of the caller for whom a transaction is.
+
+An option, since it belongs to the table: whoever else uses the table is let through by a policy of their own.
+"""
+
+import contextlib
+
+from leads_service.database.pool import Database
+
+# Restrictive policies narrow what permissive ones allow, for the role that they name and no other.
+_OPEN = "leads_open"
+_WHOSE = "(SELECT current_setting('leads.company_id', true)) IN ('*', company_id::text)"
+_WRITES = "(SELECT current_setting('leads.role', true)) IN ('editor', 'admin')"
+_DELETES = "(SELECT current_setting('leads.role', true)) = 'admin'"
+_POLICIES = {
+    _OPEN: "FOR ALL TO public USING (true) WITH CHECK (true)",
+    "leads_company": f"AS RESTRICTIVE FOR ALL TO {{role}} USING ({_WHOSE}) WITH CHECK ({_WHOSE})",
+    "leads_insert": f"AS RESTRICTIVE FOR INSERT TO {{role}} WITH CHECK ({_WRITES})",
+    "leads_update": f"AS RESTRICTIVE FOR UPDATE TO {{role}} USING ({_WRITES}) WITH CHECK ({_WRITES})",
+    "leads_delete": f"AS RESTRICTIVE FOR DELETE TO {{role}} USING ({_DELETES})",
+}
+_GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads", "SELECT, INSERT": "clients",
+           "SELECT": "companies, leads_keys, leads_migrations"}
+_FUNCTION = "leads_client_is_open(uuid, uuid)"
+
+
+class RowSecurityError(Exception):
+    """Row security cannot be as asked; the message is one sentence."""
+
+
+def enable(database: Database, role: str) -> None:
+    """Keep `role` to the leads of whom it acts for, and grant it what the service needs. Can be repeated.
+
+    Needs the table's owner. Raises RowSecurityError and database errors.
+    """
+    with _locked(database):
+        above = database.execute_sql(
+            "SELECT quote_ident(rolname), pg_has_role(r.oid, relowner, 'MEMBER') OR EXISTS ("
+            "SELECT FROM pg_roles s WHERE (s.rolsuper OR s.rolbypassrls) AND pg_has_role(r.oid, s.oid, 'MEMBER')) "
+            "FROM pg_roles r, pg_class c WHERE rolname = %s AND c.oid = 'leads'::regclass", (role,)).fetchone()
+        if not above:
+            raise RowSecurityError(f"There is no role {role}: CREATE ROLE it with LOGIN and a password first.")
+        quoted, free = above
+        if free:
+            raise RowSecurityError(f"Row security cannot hold {role}: it is a superuser, has BYPASSRLS or owns the "
+                                   "table leads, or can become a role that does.")
+        policies = _policies(database)
+        others = [name for name in policies if name not in _POLICIES]
+        if others or (_secured(database) and not policies):
+            raise RowSecurityError(f"The table leads has row security of its own ({', '.join(others) or 'no policy'}), "
+                                   "which this would open: drop it first.")
+        _drop(database)
+        for name, policy in _POLICIES.items():
+            database.execute_sql(f"CREATE POLICY {name} ON leads {policy.format(role=quoted)}")
+        database.execute_sql("ALTER TABLE leads ENABLE ROW LEVEL SECURITY")
+        for rights, tables in _GRANTS.items():
+            database.execute_sql(f"GRANT {rights} ON {tables} TO {quoted}")
+        # It tells of every company's clients.
+        database.execute_sql(f"REVOKE EXECUTE ON FUNCTION {_FUNCTION} FROM PUBLIC")
+        database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTION} TO {quoted}")
+
+
+def disable(database: Database) -> bool:
+    """Undo `enable`, the grants apart; False when there was nothing to undo. Needs the table's owner."""
+    with _locked(database):
+        if _OPEN not in _policies(database):
+            return False
+        _drop(database)
+        if not _policies(database):
+            database.execute_sql("ALTER TABLE leads DISABLE ROW LEVEL SECURITY")
+        database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTION} TO PUBLIC")
+        return True
+
+
+@contextlib.contextmanager
+def _locked(database):
+    """A transaction that gives a lock up rather than have every query queue behind it."""
+    with database.atomic():
+        database.execute_sql("SET LOCAL lock_timeout = '5s'")
+        database.execute_sql("LOCK TABLE leads")
+        yield
+
+
+def _policies(database):
+    return [name for name, in database.execute_sql(
+        "SELECT polname FROM pg_policy WHERE polrelid = 'leads'::regclass ORDER BY polname")]
+
+
+def _secured(database):
+    return database.execute_sql(
+        "SELECT relrowsecurity FROM pg_class WHERE oid = 'leads'::regclass").fetchone()[0]
+
+
+def _drop(database):
+    for name in _POLICIES:
+        database.execute_sql(f"DROP POLICY IF EXISTS {name} ON leads")

@@ -1,0 +1,66 @@
+"""The leads service: a Flask application over the ERP's leads in PostgreSQL."""
+
+import logging
+import re
+
+from flask import Flask
+from flask_cors import CORS
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from leads_service import cli, config
+from leads_service.database import embedded
+from leads_service.database.pool import database
+from leads_service.database.replica import replica
+from leads_service.web import authorization, errors, observability, openapi
+from leads_service.web import replica as replica_cookies
+from leads_service.web.body import Bodies
+from leads_service.web.pages import docs
+from leads_service.web.route import Rest
+from leads_service.web.routes import files, health, leads
+
+
+def create_app(settings: config.Settings | None = None) -> Flask:
+    """The application; reads the environment when no `settings` are given. Opens no connection.
+
+    Raises config.SettingsError, embedded.EmbeddedError.
+    """
+    settings = settings or config.load()
+    app = Flask(__name__, static_folder=None)
+    app.json.sort_keys = False
+    app.json.ensure_ascii = False
+    app.url_map.strict_slashes = False  # rules end in no slash, addresses may
+    app.url_map.merge_slashes = False  # a search term may hold two
+    app.url_map.converters["rest"] = Rest
+    app.extensions["leads_settings"] = settings
+    app.extensions["leads_bodies"] = Bodies(settings)
+
+    pool = {"connections": settings.connections, "recycle": settings.pool_recycle,
+            "statement_timeout": settings.statement_timeout, "slow_query": settings.slow_query,
+            "row_security": settings.rls}
+    database.configure(settings.database_url or embedded.start(settings.data_dir), server="primary", **pool)
+    replica.configure(settings.replica_url, **pool)
+    if settings.replica_url:
+        replica_cookies.register(app)
+
+    @app.teardown_appcontext
+    def give_connection_back(_):
+        # An export goes on after its view has returned; it gives its connection back itself.
+        if not database.is_closed() and not database.in_transaction():
+            database.close()
+
+    errors.register(app)
+    authorization.register(app, settings)
+    for blueprint in (leads.blueprint, files.blueprint, health.blueprint, docs.blueprint):
+        app.register_blueprint(blueprint)
+    app.extensions["leads_openapi"] = openapi.document(app)
+    if settings.allowed_origins:
+        # As patterns of their own: flask-cors would take the brackets of an IPv6 address for one.
+        origins = [re.compile(re.escape(origin) + r"\Z") for origin in settings.allowed_origins]
+        CORS(app, origins=origins, expose_headers=["Location", "Retry-After", "X-Request-ID"], max_age=600)
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)
+    app.wsgi_app = observability.Observed(app.wsgi_app)
+    logging.setLogRecordFactory(observability.LogRecord)
+    app.cli.add_command(cli.leads)
+    return app

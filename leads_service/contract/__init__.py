@@ -1,0 +1,1 @@
+"""What callers may send and are told; knows neither Flask nor PostgreSQL."""

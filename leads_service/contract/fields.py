@@ -1,0 +1,240 @@
+"""The kinds of fields that requests are made of, each with its rule, as marshmallow fields."""
+
+import datetime as dt
+import itertools
+import re
+
+from marshmallow import ValidationError, fields, validate
+
+from leads_service.contract import vocabulary
+from leads_service.contract.phones import normal_phone
+from leads_service.contract.sentences import Sentence
+
+MAX_NAMED = 100  # of the items of one list that are wrong
+
+REQUIRED = Sentence("Ce champ est obligatoire.", "This field is required.")
+NOT_NULL = Sentence("Ce champ ne peut pas être vide.", "This field cannot be empty.")
+NOT_OBJECT = Sentence("Un objet JSON est attendu.", "A JSON object is expected.")
+NOT_TEXT = Sentence("Un texte est attendu.", "A string is expected.")
+NOT_LIST = Sentence("Une liste est attendue.", "A list is expected.")
+NOT_INTEGER = Sentence("Un nombre entier est attendu.", "A whole number is expected.")
+NOT_UUID = Sentence("Un UUID est attendu.", "A UUID is expected.")
+NOT_EMAIL = Sentence("Adresse e-mail invalide.", "Not a valid e-mail address.")
+NOT_TIME = Sentence("Une date ISO 8601 est attendue, par exemple 2025-10-31 ou 2025-10-31T08:00:00Z.",
+                    "An ISO 8601 date is expected, such as 2025-10-31 or 2025-10-31T08:00:00Z.")
+NUL = Sentence("Le caractère U+0000 n'est pas permis.", "The character U+0000 is not allowed.")
+TOO_LONG = Sentence("{max} caractères au plus.", "At most {max} characters.")
+OUT_OF_RANGE = Sentence("Un nombre de {min} à {max} est attendu.", "A number from {min} to {max} is expected.")
+ONE_OF = Sentence("Valeur inconnue. Valeurs acceptées : {values}.", "Unknown value. Accepted values: {values}.")
+
+
+def _refuse_nul(value):
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValidationError(NUL)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_nul(key)
+            _refuse_nul(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_nul(inner)
+
+
+def _refuse_others(items, kind, sentence):
+    wrong = (index for index, item in enumerate(items) if not isinstance(item, kind))
+    named = {index: [sentence] for index in itertools.islice(wrong, MAX_NAMED)}
+    if named:
+        raise ValidationError(named)
+
+
+class _Described:
+    """The sentences of marshmallow's own checks in both languages, and what the API's description says of a field."""
+
+    default_error_messages = {"required": REQUIRED, "null": NOT_NULL, "invalid": NOT_TEXT}
+    described = {}
+
+    def __init__(self, *args, metadata=None, **kwargs):
+        super().__init__(*args, metadata=self.described | (metadata or {}), **kwargs)
+
+
+class Text(_Described, fields.String):
+    """A string, trimmed, of at most `max_length` characters; a blank one is null."""
+
+    def __init__(self, max_length: int | None = None, *, metadata=None, **kwargs):
+        super().__init__(metadata=({"maxLength": max_length} if max_length else {}) | (metadata or {}), **kwargs)
+        self.max_length = max_length
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, str):
+            raise ValidationError(NOT_TEXT)
+        _refuse_nul(value)
+        text = self._normal(value.strip())
+        if not text:
+            if not self.allow_none:
+                raise ValidationError(NOT_NULL)
+            return None
+        if self.max_length and len(text) > self.max_length:
+            raise ValidationError(TOO_LONG.format(max=self.max_length))
+        return self._meaning(text)
+
+    def _normal(self, text):
+        return text
+
+    def _meaning(self, text):
+        return text
+
+
+class Email(Text):
+    """An address, its case kept."""
+
+    described = {"format": "email"}
+    _check = validate.Email(error=NOT_EMAIL)
+
+    def _meaning(self, text):
+        return self._check(text)
+
+
+class Phone(Text):
+    """A phone number, normalised; the leading 0 becomes `prefix`."""
+
+    described = {"description": "Normalised: 06 12 34 56 78 is stored as +33612345678."}
+    prefix = "+33"
+
+    def _normal(self, text):
+        return normal_phone(text, self.prefix)
+
+
+class Stage(Text):
+    """A word of the stage vocabulary; gives the stage."""
+
+    described = {"description": f"Case and accents do not count: {vocabulary.ACCEPTED_STAGES}."}
+
+    def _meaning(self, text):
+        stage = vocabulary.stage_of(text)
+        if stage is None:
+            raise ValidationError(ONE_OF.format(values=vocabulary.ACCEPTED_STAGES))
+        return stage
+
+
+class Status(Text):
+    """A word of the status vocabulary or a pipeline label; gives a vocabulary.Pipeline."""
+
+    described = {"description": f"Case and accents do not count: {vocabulary.ACCEPTED_STATUSES}. "
+                                "A pipeline label means a stage too."}
+
+    def _meaning(self, text):
+        pipeline = vocabulary.pipeline_of(text)
+        if pipeline is None:
+            raise ValidationError(ONE_OF.format(values=vocabulary.ACCEPTED_STATUSES))
+        return pipeline
+
+
+class Uuid(_Described, fields.UUID):
+    """A UUID in any spelling."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if value == "" and self.allow_none:
+            return None
+        parsed = vocabulary.parse_uuid(value) if isinstance(value, str) else None
+        if parsed is None:
+            raise ValidationError(NOT_UUID)
+        return parsed
+
+
+class WholeNumber(_Described, fields.Integer):
+    """An integer from `low` to `high`; out of a query string (`typed`) it is ASCII digits."""
+
+    def __init__(self, low: int, high: int, *, typed: bool = False, **kwargs):
+        super().__init__(metadata={"minimum": low, "maximum": high}, **kwargs)
+        self.low, self.high, self.typed = low, high, typed
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if self.typed and re.fullmatch(r"-?[0-9]{1,30}", value):
+            value = int(value)
+        if type(value) is not int:
+            raise ValidationError(NOT_INTEGER)
+        if not self.low <= value <= self.high:
+            raise ValidationError(OUT_OF_RANGE.format(min=self.low, max=self.high))
+        return value
+
+
+class Notes(_Described, fields.Raw):
+    """A JSON object; a text becomes its `text` key, null the empty object."""
+
+    described = {"type": ["object", "string"]}
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        _refuse_nul(value)
+        if isinstance(value, str):
+            return {"text": value} if value.strip() else {}
+        if not isinstance(value, dict):
+            raise ValidationError(NOT_OBJECT)
+        return value
+
+
+class Tags(_Described, fields.Raw):
+    """A list of strings, trimmed, without blanks and repeats, in the order given; null is the empty list."""
+
+    described = {"type": "array", "items": {"type": "string"}}
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, list):
+            raise ValidationError(NOT_LIST)
+        _refuse_others(value, str, NOT_TEXT)
+        _refuse_nul(value)
+        return list(dict.fromkeys(filter(None, map(str.strip, value))))
+
+
+class Activities(_Described, fields.Raw):
+    """A list of JSON objects; null is the empty list."""
+
+    described = {"type": "array", "items": {"type": "object"}}
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, list):
+            raise ValidationError(NOT_LIST)
+        _refuse_others(value, dict, NOT_OBJECT)
+        _refuse_nul(value)
+        return value
+
+
+class Moment(Text):
+    """An ISO 8601 date or time, UTC when it names no offset; `end` makes a bare date the end of its day."""
+
+    described = {"description": "ISO 8601 date or time, UTC when it names no offset."}
+
+    def __init__(self, *, end: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.end = end
+
+    def _meaning(self, text):
+        # An unescaped + in a query string arrives as a blank.
+        text = re.sub(r"(?<=\d) (\d\d:?\d\d)\Z", r"+\1", text) if "T" in text else text
+        try:
+            moment = dt.datetime.fromisoformat(text)
+            if re.fullmatch(r"\d{4}-?\d\d-?\d\d", text, re.ASCII) and self.end:
+                moment += dt.timedelta(days=1, microseconds=-1)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
+        except (ValueError, OverflowError):
+            raise ValidationError(NOT_TIME) from None
+
+
+class OneOf(Text):
+    """One of `values`, as written."""
+
+    def __init__(self, values: tuple[str, ...], **kwargs):
+        super().__init__(metadata={"enum": list(values)}, **kwargs)
+        self.values = values
+
+    def _meaning(self, text):
+        if text not in self.values:
+            raise ValidationError(ONE_OF.format(values=", ".join(self.values)))
+        return text
+
+
+class AllTags(_Described, fields.List):
+    """A parameter that may be repeated."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        return [self.inner.deserialize(tag) for tag in value]

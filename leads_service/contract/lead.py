@@ -1,0 +1,121 @@
+"""A lead as clients send it and see it: its columns, and the bodies that are judged."""
+
+import json
+
+from marshmallow import Schema, ValidationError, post_load, pre_load, validates_schema
+
+from leads_service.contract.fields import (
+    NOT_OBJECT,
+    Activities,
+    Email,
+    Notes,
+    Phone,
+    Stage,
+    Status,
+    Tags,
+    Text,
+    Uuid,
+    WholeNumber,
+)
+from leads_service.contract.sentences import Sentence
+
+UNKNOWN = Sentence("Champ inconnu.", "Unknown field.")
+TOO_MANY_FIELDS = Sentence("Cet objet a trop de champs.", "This object has too many fields.")
+TWO_SPELLINGS = Sentence("Ce champ est donné deux fois, sous deux noms et avec deux valeurs.",
+                         "This field is given twice, under two names and with two values.")
+OTHER_ID = Sentence("L'identifiant n'est pas celui de l'adresse.", "The id is not the one in the path.")
+
+MAX_FIELDS = 1000  # of a body, so that naming each unknown one stays cheap
+
+
+class _Body(Schema):
+    """A JSON object whose fields also go by their camelCase names."""
+
+    error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
+    ignored: tuple[str, ...] = ()
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.aliases = {camel_case(name): name for name in (*self.fields, *self.ignored) if "_" in name}
+
+    @pre_load
+    def _rename(self, body, **kwargs):
+        if not isinstance(body, dict):
+            return body
+        if len(body) > MAX_FIELDS:
+            raise ValidationError(TOO_MANY_FIELDS)
+        renamed = {self.aliases.get(name, name): value for name, value in body.items()}
+        return {name: value for name, value in renamed.items() if name not in self.ignored}
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _agree(self, loaded, body, **kwargs):
+        both = [(alias, name) for alias, name in self.aliases.items()
+                if isinstance(body, dict) and alias in body and name in body and name not in self.ignored]
+        clashes = [name for alias, name in both if json.dumps(body[alias]) != json.dumps(body[name])]
+        if clashes:
+            raise ValidationError({name: [TWO_SPELLINGS] for name in clashes})
+
+
+def camel_case(name: str) -> str:
+    """`interest_level` as `interestLevel`."""
+    head, *rest = name.split("_")
+    return head + "".join(map(str.capitalize, rest))
+
+
+class LeadBody(_Body):
+    """A lead as clients send it; loads to a dict of column names and values."""
+
+    ignored = ("created_at", "updated_at")
+
+    id = Uuid(allow_none=True)
+    name = Text(255, required=True)
+    email = Email(255, allow_none=True)
+    phone = Phone(50, allow_none=True)
+    source = Text(100, allow_none=True)
+    stage = Stage(allow_none=True)
+    status = Status(allow_none=True)
+    interest_level = WholeNumber(0, 100)
+    notes = Notes(allow_none=True)
+    tags = Tags(allow_none=True)
+    address = Text(allow_none=True)
+    city = Text(100, allow_none=True)
+    company = Text(255, allow_none=True)
+    contact = Text(255, allow_none=True)
+    owner = Text(100, allow_none=True)
+    segment = Text(100, allow_none=True)
+    activities = Activities(allow_none=True)
+    client_id = Uuid(allow_none=True)
+    company_id = Uuid(allow_none=True)
+
+    def __init__(self, phone_prefix: str = "+33", **kwargs):
+        super().__init__(**kwargs)
+        self.fields["phone"].prefix = phone_prefix
+
+    @post_load
+    def _columns(self, lead, **kwargs):
+        if lead.get("status"):
+            lead["status"], stage = lead["status"]
+            if stage:
+                lead.setdefault("stage", stage)
+        if lead.get("id", "") is None:
+            del lead["id"]
+        for name, empty in (("notes", {}), ("tags", []), ("activities", [])):
+            if name in lead and lead[name] is None:
+                lead[name] = empty
+        if not self.partial:
+            lead.setdefault("status", "active")
+            lead.setdefault("stage", "new")
+        return lead
+
+
+class ConvertBody(_Body):
+    """Which client a lead becomes; without it, one is found or made."""
+
+    client_id = Uuid(allow_none=True)
+
+
+# A lead's columns in the order in which callers see them.
+LEAD_COLUMNS = (
+    "id", "name", "email", "phone", "source", "stage", "status", "interest_level", "notes", "tags", "address", "city",
+    "company", "contact", "owner", "segment", "activities", "client_id", "company_id", "created_at", "updated_at",
+)

@@ -1,0 +1,182 @@
+"""What lists are asked: filters, orders, pages, cursors."""
+
+import base64
+import binascii
+import datetime as dt
+import json
+import uuid
+from typing import NamedTuple
+
+from marshmallow import Schema, ValidationError, post_load
+
+from leads_service.contract.fields import AllTags, Moment, OneOf, Stage, Status, Text, WholeNumber
+from leads_service.contract.sentences import Sentence
+
+REPEATED = Sentence("Ce paramètre est donné plusieurs fois.", "This parameter is given more than once.")
+UNKNOWN_PARAMETER = Sentence("Paramètre inconnu.", "Unknown parameter.")
+CURSOR_AND_OFFSET = Sentence("cursor et offset ne vont pas ensemble.", "cursor and offset do not go together.")
+BAD_CURSOR = Sentence("Ce curseur n'est pas un next_cursor de cette liste.",
+                      "This cursor is no next_cursor of this list.")
+RELEVANCE_NEEDS_TERM = Sentence("Le tri relevance demande un terme de recherche (q).",
+                                "Sorting by relevance needs a search term (q).")
+MAX_LIMIT = 1000
+MAX_BIGINT = 2**63 - 1
+
+
+# What a list can be sorted by: the columns that order it with their PostgreSQL types. All are NOT NULL and the last one
+# is unique, so that a cursor is one place in the list.
+SORTS = {
+    "created_at": {"created_at": "timestamptz", "id": "uuid"},
+    # created_at second because the index of both is smaller than one of the id, and knows the filters on it.
+    "updated_at": {"updated_at": "timestamptz", "created_at": "timestamptz", "id": "uuid"},
+    "name": {"name": "text", "id": "uuid"},
+    "interest_level": {"interest_level": "int", "created_at": "timestamptz", "id": "uuid"},
+    "relevance": {"relevance": "real", "created_at": "timestamptz", "id": "uuid"},
+}
+_KEY_PARSERS = {"timestamptz": dt.datetime.fromisoformat, "uuid": uuid.UUID, "text": str, "int": int, "real": float}
+
+
+class Cursor(NamedTuple):
+    """The place behind a row: the identity of its list, and the row's sort keys as text."""
+
+    listing: str
+    keys: tuple[str, ...]
+
+    def encode(self) -> str:
+        """The cursor as callers see it: URL-safe base64 of JSON, without padding."""
+        return base64.urlsafe_b64encode(json.dumps(self).encode()).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> "Cursor":
+        """The cursor that `encode` wrote; raises ValueError for a text that it cannot have written."""
+        listing, keys = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+        order = SORTS.get(listing.lstrip("-").partition(".")[0], {})
+        for key, kind in zip(keys, order.values(), strict=True):
+            _KEY_PARSERS[kind](key)
+            if b"\0" in key.encode():  # raises for what is no text, and for half a character
+                raise ValueError("no key holds U+0000")
+        return cls(listing, tuple(keys))
+
+
+class CursorText(Text):
+    """A `next_cursor`; gives a Cursor."""
+
+    described = {"description": "The next_cursor of the page before; not together with offset."}
+
+    def _meaning(self, text):
+        try:
+            return Cursor.decode(text)
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise ValidationError(BAD_CURSOR) from None
+
+
+class Selection(NamedTuple):
+    """Which leads a caller means: (name, value) pairs, all of which a row must meet, and a search term."""
+
+    filters: tuple[tuple[str, object], ...]
+    term: str | None
+
+
+class Listing(NamedTuple):
+    """A page of a selection that a caller asks for."""
+
+    selection: Selection
+    sort: str
+    descending: bool
+    limit: int
+    offset: int
+    cursor: Cursor | None
+    count: str
+
+    @property
+    def identity(self) -> str:
+        """What a cursor of this list is marked with: the order, and a checksum of what is listed."""
+        listed = repr((sorted(self.selection.filters, key=repr), self.selection.term))
+        return f"{'-' * self.descending}{self.sort}.{binascii.crc32(listed.encode()):08x}"
+
+
+_SORTABLE = [sort for sort in SORTS if sort != "relevance"]
+
+
+class SelectionQuery(Schema):
+    """The parameters that select leads. Values are strings, `tag` a list of them."""
+
+    error_messages = {"unknown": UNKNOWN_PARAMETER}
+
+    status = Status()
+    owner = Text()
+    source = Text()
+    stage = Stage()
+    segment = Text()
+    city = Text()
+    company = Text()
+    tag = AllTags(Text())
+    interest_level_min = WholeNumber(0, 100, typed=True)
+    interest_level_max = WholeNumber(0, 100, typed=True)
+    created_from = Moment()
+    created_to = Moment(end=True)
+    q = Text(255)
+
+    def _selection(self, given):
+        pairs = []
+        for name in FILTERS:
+            if name not in given:
+                continue
+            value = given[name]
+            if name == "status":
+                pairs.append(("status", value.status))
+                if value.stage:
+                    pairs.append(("stage", value.stage))
+            else:
+                pairs.append((name, tuple(value) if name == "tag" else value))
+        return Selection(tuple(pairs), given.get("q"))
+
+
+class ListQuery(SelectionQuery):
+    """The parameters of every list route; loads to a Listing."""
+
+    limit = WholeNumber(1, MAX_LIMIT, typed=True, load_default=100)
+    offset = WholeNumber(0, MAX_BIGINT, typed=True)
+    cursor = CursorText()
+    sort = OneOf((*_SORTABLE, *(f"-{name}" for name in _SORTABLE), "relevance"), load_default="-created_at")
+    count = OneOf(("none", "exact", "estimated"), load_default="none")
+
+    @post_load
+    def _listing(self, given, **kwargs):
+        sort = given["sort"]
+        listing = Listing(
+            self._selection(given), sort.lstrip("-"), sort.startswith("-") or sort == "relevance", given["limit"],
+            given.get("offset", 0), given.get("cursor"), given["count"])
+        errors = {}
+        if listing.cursor and "offset" in given:
+            errors["offset"] = [CURSOR_AND_OFFSET]
+        if listing.cursor and listing.cursor.listing != listing.identity:
+            errors["cursor"] = [BAD_CURSOR]
+        if sort == "relevance" and not listing.selection.term:
+            errors["sort"] = [RELEVANCE_NEEDS_TERM]
+        if errors:
+            raise ValidationError(errors)
+        return listing
+
+
+FILTERS = ("status", "owner", "source", "stage", "segment", "city", "company", "tag", "interest_level_min",
+           "interest_level_max", "created_from", "created_to")
+
+
+def load_query(schema: Schema, arguments, **path_values: str):
+    """What `schema` makes of a query string (a MultiDict) and the values out of the path; raises ValidationError.
+
+    A parameter given twice, or in the query string beside its path, is an error; `tag` alone may be repeated.
+    """
+    given = {name: [value] for name, value in path_values.items()}
+    for name, values in arguments.lists():
+        given.setdefault(name, []).extend(values)
+    repeated = {name: [REPEATED] for name, values in given.items() if len(values) > 1 and name != "tag"}
+    query = {name: values if name == "tag" else values[0] for name, values in given.items() if name not in repeated}
+    try:
+        loaded = schema.load(query)
+    except ValidationError as error:
+        raise ValidationError(error.normalized_messages() | repeated) from None
+    if repeated:
+        raise ValidationError(repeated)
+    return loaded

@@ -1,0 +1,77 @@
+"""What can go wrong: a code, a status and a sentence each."""
+
+from typing import NamedTuple
+
+from leads_service.contract.sentences import Sentence, in_language
+
+
+class Kind(NamedTuple):
+    """A kind of failure: the HTTP status, and the sentence where nothing more exact is known."""
+
+    status: int
+    sentence: Sentence
+
+
+PROBLEMS = {
+    "bad_request": Kind(400, Sentence("La requête est mal formée.", "The request is malformed.")),
+    "bad_json": Kind(400, Sentence(
+        "Le corps de la requête n'est pas du JSON valide.", "The request's body is not valid JSON.")),
+    "unauthorized": Kind(401, Sentence("Identification requise.", "Credentials are required.")),
+    "forbidden": Kind(403, Sentence("Cette action n'est pas permise.", "This action is not permitted.")),
+    "not_found": Kind(404, Sentence("Adresse introuvable.", "Address not found.")),
+    "method_not_allowed": Kind(405, Sentence(
+        "Méthode non permise à cette adresse.", "Method not allowed at this address.")),
+    "email_taken": Kind(409, Sentence(
+        "Un lead avec cet e-mail existe déjà.", "A lead with this e-mail already exists.")),
+    "id_taken": Kind(409, Sentence("Un lead avec cet identifiant existe déjà.", "A lead with this id already exists.")),
+    "foreign_key": Kind(409, Sentence("{field} désigne une fiche qui n'existe pas.",
+                       "{field} refers to a row that does not exist.")),
+    "too_large": Kind(413, Sentence("Le corps de la requête est trop volumineux.", "The request's body is too large.")),
+    "unsupported_media_type": Kind(415, Sentence(
+        "Le corps doit être d'un type accepté ici (application/json pour un lead), non compressé.",
+        "The body must be of a type accepted here (application/json for a lead), not compressed.")),
+    "validation_failed": Kind(422, Sentence("Données invalides : {fields}.", "Invalid data: {fields}.")),
+    "internal": Kind(500, Sentence("Erreur interne ; elle a été enregistrée sous la référence {reference}.",
+                         "Internal error; it was recorded under the reference {reference}.")),
+    "busy": Kind(503, Sentence("Une autre modification est en cours ; réessayez dans un instant.",
+                     "Another change is under way; try again in a moment.")),
+    "unavailable": Kind(503, Sentence("Le service est momentanément indisponible ; réessayez dans un instant.",
+                       "The service is unavailable for the moment; try again shortly.")),
+    "timeout": Kind(504, Sentence(
+        "La base de données a mis trop de temps à répondre.", "The database took too long to answer.")),
+}
+LEAD_NOT_FOUND = Sentence("Lead introuvable.", "Lead not found.")
+
+
+class Problem(Exception):
+    """An answer other than success: a code of PROBLEMS, its sentence, the 422's `detail` by field, extra keys."""
+
+    def __init__(self, code: str, sentence: str | None = None, *, detail: dict | None = None,
+                 headers: dict | None = None, **extra):
+        super().__init__(code)
+        self.code = code
+        self.sentence = PROBLEMS[code].sentence if sentence is None else sentence
+        self.detail = detail
+        self.headers = headers or {}
+        self.extra = extra
+
+
+def validation_problem(messages: dict) -> Problem:
+    """A 422 from marshmallow's messages, nested ones flattened to one list for each field."""
+    detail = {"body" if field == "_schema" else field: list(_flat(found)) for field, found in messages.items()}
+    return Problem("validation_failed", PROBLEMS["validation_failed"].sentence.format(fields=", ".join(detail)),
+                   detail=detail)
+
+
+_AT_INDEX = Sentence("Élément {index} : {message}", "Item {index}: {message}")
+
+
+def _flat(found):
+    if isinstance(found, dict):
+        for index, inner in found.items():
+            for message in _flat(inner):
+                french, english = in_language(message, "fr"), in_language(message, "en")
+                yield Sentence(_AT_INDEX.format(index=index, message=french),
+                               in_language(_AT_INDEX, "en").format(index=index, message=english))
+    else:
+        yield from found

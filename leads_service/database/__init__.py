@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, tables, failures, migrations, the server that comes along."""

@@ -1,0 +1,1 @@
+"""What one does with leads: public names and values → SQL → rows."""

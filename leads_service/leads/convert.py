@@ -1,0 +1,61 @@
+"""A lead becomes a client."""
+
+import uuid
+
+from peewee import SQL, fn
+
+from leads_service.contract.problems import LEAD_NOT_FOUND, Problem, validation_problem
+from leads_service.contract.sentences import Sentence
+from leads_service.database.pool import database
+from leads_service.database.tables import Client, Lead
+from leads_service.leads.filters import of_company, where
+from leads_service.leads.record import CLIENT_IS_OPEN, demand_client
+
+LINKED_ELSEWHERE = Sentence("Ce lead est déjà lié au client {client_id}.",
+                            "This lead is already linked to the client {client_id}.")
+
+
+def convert_lead(lead_id: uuid.UUID, client_id: uuid.UUID | None, company_id: uuid.UUID | None) -> uuid.UUID:
+    """Link the lead, one of this company's (None: of any), to `client_id`, else to the client that it has, shares its
+    e-mail with, or becomes; give its id. A client of other companies' leads only is not shared with this one.
+
+    One transaction under the lead's row lock: at once or again, it is the same client. Raises Problem (no such lead;
+    linked to another client than the one asked for) and peewee.IntegrityError (no such client).
+    """
+    with database.atomic():
+        met, parameters = where(of_company(company_id))
+        lead = Lead.select().where(Lead.id == lead_id, SQL(met, parameters)).for_update().get_or_none()
+        if lead is None:
+            raise Problem("not_found", LEAD_NOT_FOUND)
+        if lead.client_id and client_id not in (None, lead.client_id):
+            raise validation_problem({"client_id": [LINKED_ELSEWHERE.format(client_id=lead.client_id)]})
+        demand_client(client_id, company_id)
+        chosen = (lead.client_id or client_id or _client_with_email(lead.email, company_id)
+                  or _client_from(lead, company_id))
+        if (lead.client_id, lead.status, lead.stage) != (chosen, "converti", "won"):
+            Lead.update(client=chosen, status="converti", stage="won").where(Lead.id == lead_id).execute()
+        return chosen
+
+
+def _client_with_email(email, company_id):
+    if email is None:
+        return None
+    clients = Client.select(Client.id).where(fn.lower(Client.email) == fn.lower(email))
+    if company_id:
+        clients = clients.where(SQL(CLIENT_IS_OPEN.format('"t1"."id"'), [str(company_id)]))
+    return clients.order_by(Client.created_at, Client.id).limit(1).scalar()
+
+
+def _client_from(lead, company_id):
+    # Nothing is made when another lead with this e-mail became a client since we looked.
+    return _made(lead, lead.email) or _client_with_email(lead.email, company_id) or _made(
+        # Others' client has it. Linking that one would show that it exists; a client needs no e-mail.
+        lead, None)
+
+
+def _made(lead, email):
+    made = Client.insert(
+        type="company" if lead.company else "individual", name=lead.name, company_name=lead.company,
+        email=email, phone=lead.phone, address=lead.address, city=lead.city, tags=lead.tags,
+    ).on_conflict_ignore().returning(Client.id).execute()
+    return next((client.id for client in made), None)

@@ -1,0 +1,256 @@
+"""A page of a list, looked for in steps.
+
+Left to itself, PostgreSQL walks the index of the order, in the hope that the matches come soon. Where they do not, be
+it that they are few or that the newest 50,000 leads came out of one import, it reads the table row by row for seconds.
+So a walk gives up after some rows. Then, if PostgreSQL expects more than a few matches, short walks from further and
+further behind tell where they begin, and the leads up to there are asked by the indexes of the conditions, to be sorted
+afterwards; then more leads, and in the end all. The answer of any step that fills the page is right, and so is the last
+one's.
+"""
+
+import bisect
+import datetime as dt
+import functools
+import json
+import time
+import uuid
+from typing import NamedTuple
+
+from leads_service.contract.lead import LEAD_COLUMNS
+from leads_service.contract.lists import SORTS, Cursor, Listing
+from leads_service.database.pool import select
+from leads_service.leads.filters import Condition, conditions_of, how_many, selected, where
+
+_COLUMNS = ", ".join(LEAD_COLUMNS)
+_RELEVANCE = "leads_relevance(%s, name, email, phone, company)"
+
+# Written exactly like the indexes' expression (migrations/0006_speed.py), or PostgreSQL would not use them.
+_SPAN = "date_bin('{}', {}, '2000-01-01 00:00+00')"
+_SPAN_OF = {"created_at": "6 hours", "interest_level": "7 days"}
+
+# The filters that have an index in the order of created_at, the choosiest first.
+_ALONG = ("owner", "source", "stage", "status")
+# Filters on a key of an order.
+_MOMENTS, _LEVELS = ("created_from", "created_to"), ("interest_level_min", "interest_level_max")
+_RANGES = {"created_at": _MOMENTS, "updated_at": _MOMENTS, "interest_level": _LEVELS + _MOMENTS}
+# The same order to us, but to PostgreSQL none that an index has.
+_UNINDEXED = {"created_at": "created_at + interval '0'", "updated_at": "updated_at + interval '0'",
+              "name": "name || ''", "interest_level": "interest_level + 0", "relevance": _RELEVANCE}
+# How many rows a walk reads at least, in an order that can be asked part by part, since there are statistics of where
+# a part ends, and in others; reading one takes 1 µs, searching it 4.
+_SHORT_WALK, _WALK = 300, 5000
+_LONGEST_WALK = 20_000
+_FEW = 1000  # matches that are sorted sooner than found part by part
+_PART, _LARGEST_PART = 0.25, 90  # percent of the leads that are asked at once
+
+class Page(NamedTuple):
+    """Rows as JSON texts, the cursor of the next page (None on the last one), the total when asked for."""
+
+    rows: list[str]
+    next_cursor: str | None
+    total: int | None
+
+
+def page(listing: Listing, phone_prefix: str, company_id: uuid.UUID | None) -> Page:
+    """The page of leads that `listing` asks for, of the company's leads or (None) of all; its cursor is a place behind
+    a row, not a count of rows."""
+    conditions = conditions_of(listing.selection, phone_prefix, company_id)
+    rows = _rows(listing, conditions)
+    next_cursor = None
+    if len(rows) > listing.limit:
+        del rows[listing.limit:]
+        last = json.loads(rows[-1][0])
+        if listing.sort == "relevance":
+            last["relevance"] = rows[-1][1]
+        next_cursor = Cursor(listing.identity, [str(last[key]) for key in SORTS[listing.sort]]).encode()
+    total = None
+    if listing.count != "none":
+        # The planner's guess would tell a company of others' leads.
+        total = how_many(conditions, exactly=listing.count == "exact" or company_id is not None)
+    return Page([row[0] for row in rows], next_cursor, total)
+
+
+def _rows(listing, conditions):
+    """The page's rows and one more, which tells whether there is a next page."""
+    if listing.sort == "relevance":
+        return _sorted_matches(listing, conditions)
+    inside = [condition for condition in conditions if condition.name in _RANGES.get(listing.sort, ())]
+    outside = [condition for condition in conditions if condition not in inside]
+    if not outside:
+        return _along_index(listing, inside)
+    if outside[0].name == "company_id":
+        return _rows_of_company(listing, inside, *outside)
+    # A filter on the second key of an order leaves nothing in most of its parts, and lets a walk skip them unread.
+    in_parts = listing.sort == "created_at" or (listing.sort == "updated_at" and not inside)
+    moments = _percentiles(listing.sort, time.monotonic() // 60) if in_parts else ()
+    needed = listing.offset + listing.limit + 1
+    steps = max(_SHORT_WALK if in_parts else _WALK, 3 * needed)
+    if steps <= _LONGEST_WALK:
+        rows = _along_index(listing, inside, outside, steps)
+        if len(rows) > listing.limit:
+            return rows
+    filtered = dict(listing.selection.filters)
+    along = listing.sort == "created_at" and next((name for name in _ALONG if name in filtered), None)
+    if along:
+        others = list(outside)
+        first = others.pop([condition.name for condition in others].index(along))
+        rows = _along_index(listing, [first, *inside], others, steps, along=True)
+        if not others or len(rows) > listing.limit:
+            return rows
+    if moments and (expected := how_many(conditions, exactly=False)) > _FEW:
+        parts = _Percentiles(listing, moments)
+        # Twice as far as it takes if what PostgreSQL expects is spread evenly.
+        begin, part = _where_matches_begin(listing, parts, inside, outside), max(_PART, 200 * needed / expected)
+        while moment := parts.end(begin + part):
+            since = Condition("since", f"{listing.sort} {'>=' if listing.descending else '<='} %s", [moment])
+            rows = _sorted_matches(listing, [*conditions, since])
+            if len(rows) > listing.limit:
+                return rows
+            part *= 3
+    return _sorted_matches(listing, conditions)
+
+
+def _rows_of_company(listing, inside, own, *outside):
+    """The same of a company's leads: after a walk, all of them; see `selected`."""
+    steps = max(_WALK, 3 * (listing.offset + listing.limit + 1))
+    if listing.sort == "created_at" and not outside:
+        return _along_index(listing, [own, *inside], along=True)
+    if steps <= _LONGEST_WALK:
+        rows = (_along_index(listing, [own, *inside], outside, steps, along=True) if listing.sort == "created_at" else
+                _along_index(listing, inside, [own, *outside], steps))
+        if len(rows) > listing.limit:
+            return rows
+    return _sorted_matches(listing, [own, *inside, *outside])
+
+
+def _along_index(listing, inside, outside=(), steps=None, along=False):
+    """Rows in the order of an index, of the first `steps` that meet `inside` those that meet `outside`; `along` the
+    index of one of `inside`."""
+    behind, order = _behind(listing), SORTS[listing.sort]
+    keys, spans = list(order), ""
+    if along or listing.sort == "interest_level":
+        created, given = (_SPAN.format(_SPAN_OF[listing.sort], moment) for moment in ("created_at", "%s::timestamptz"))
+        # What PostgreSQL cannot know: a moment before another is not in a later span.
+        moments = [condition for condition in inside if condition.name in _MOMENTS]
+        inside = inside + [Condition("span", c.sql.replace("created_at", created).replace("%s", given), c.parameters)
+                           for c in moments]
+        place = keys.index("created_at")
+        if behind:
+            begin = ", ".join([*(f"%s::{order[key]}" for key in keys[:place]), given])
+            not_before = f"({', '.join([*keys[:place], created])}) {'<=' if listing.descending else '>='} ({begin})"
+            behind.append(Condition("span", not_before, listing.cursor.keys[:place + 1]))
+        keys.insert(place, "span")
+        spans = f", {created} AS span"
+    met, parameters = where([*inside, *behind])
+    inner = _order(listing, [created if key == "span" else key for key in keys])
+    if not outside:
+        return _fetch(f"SELECT {_COLUMNS} FROM leads WHERE {met} ORDER BY {inner} {_slice(listing)}", parameters,
+                      again=not listing.offset)
+    walked = f"SELECT {_COLUMNS}{spans} FROM leads WHERE {met} ORDER BY {inner} LIMIT {steps}"
+    met, more = where(outside)
+    # The outer order is the inner one, said again: nothing is sorted, and the walk ends with the last row wanted.
+    return _fetch(f"SELECT {_COLUMNS} FROM ({walked}) AS leads WHERE {met} ORDER BY {_order(listing, keys)} "
+                  f"{_slice(listing)}", [*parameters, *more], again=not listing.offset)
+
+
+def _sorted_matches(listing, conditions):
+    """Rows by the indexes of their conditions, sorted afterwards."""
+    leads, parameters = selected([*conditions, *_behind(listing)])
+    keys = _order(listing, [_UNINDEXED.get(key, key) for key in SORTS[listing.sort]])
+    ranked = [listing.selection.term] if listing.sort == "relevance" else []
+    return _fetch(f"SELECT {_COLUMNS} FROM {leads} ORDER BY {keys} {_slice(listing)}",
+                  [*ranked, *parameters, *ranked], f", ({_RELEVANCE})::text" if ranked else "")
+
+
+def _fetch(sql, parameters, rank="", again=False):
+    # The JSON is made outside, so that rows skipped by OFFSET cost none.
+    return select(f"SELECT row_to_json(lead)::text{rank} FROM ({sql}) AS lead", parameters, again=again).fetchall()
+
+
+def _order(listing, keys):
+    return ", ".join(f"{key} {'DESC' if listing.descending else 'ASC'}" for key in keys)
+
+
+def _slice(listing):
+    return f"LIMIT {listing.limit + 1}" + (f" OFFSET {listing.offset}" if listing.offset else "")
+
+
+def _behind(listing):
+    """The condition of being behind the listing's cursor, if it has one."""
+    if not listing.cursor:
+        return []
+    order = SORTS[listing.sort]
+    columns = ", ".join(_RELEVANCE if key == "relevance" else key for key in order)
+    places = ", ".join(f"%s::{kind}" for kind in order.values())
+    terms = [listing.selection.term] if "relevance" in order else []
+    return [Condition("cursor", f"({columns}) {'<' if listing.descending else '>'} ({places})",
+                      [*terms, *listing.cursor.keys])]
+
+
+class _Percentiles:
+    """Parts of the leads from where a listing begins, in percent, by the percentiles of its order."""
+
+    def __init__(self, listing, moments):
+        self._moments, self._sign = moments, -1 if listing.descending else 1
+        begin = moments[-1 if listing.descending else 0]
+        if listing.sort == "created_at":
+            begin = dict(listing.selection.filters).get("created_to" if listing.descending else "created_from", begin)
+        if listing.cursor:
+            begin = dt.datetime.fromisoformat(listing.cursor.keys[0])
+        self._begin = self._place(begin)
+
+    def end(self, percent):
+        """The moment where the part ends; None when it is so large that all leads do not take much longer."""
+        place = self._begin + self._sign * percent
+        if percent > _LARGEST_PART or not 0 <= place < len(self._moments) - 1:
+            return None
+        start, end = self._moments[int(place):int(place) + 2]
+        return start + place % 1 * (end - start)
+
+    def percent(self, moment):
+        """How large the part is that ends at the moment."""
+        return self._sign * (self._place(moment) - self._begin)
+
+    def _place(self, moment):
+        place = bisect.bisect_right(self._moments, moment)
+        if place in (0, len(self._moments)):
+            return max(0, place - 1)
+        start, end = self._moments[place - 1:place + 1]
+        return place - 1 + (moment - start) / (end - start)
+
+
+def _where_matches_begin(listing, parts, inside, outside):
+    """How many percent of the leads, from where the listing begins, hold next to no matches; too many for a part when
+    it is hard to say."""
+    one = listing._replace(limit=0, offset=0)
+
+    def first_behind(percent):
+        moment = parts.end(percent)
+        behind = Condition("behind", f"{listing.sort} {'<=' if listing.descending else '>='} %s", [moment])
+        return moment and _along_index(one, [*inside, behind], outside, _SHORT_WALK)
+
+    begin, end = 0, _PART
+    while not (found := first_behind(end)):
+        begin, end = end, 3 * end
+        if end > _LARGEST_PART:
+            return end
+    if not begin:
+        return 0
+    while end - begin > 2 * _PART:
+        middle = (begin + end) / 2
+        if rows := first_behind(middle):
+            end, found = middle, rows
+        else:
+            begin = middle
+    return parts.percent(dt.datetime.fromisoformat(json.loads(found[0][0])[listing.sort]))
+
+
+@functools.lru_cache(2)
+def _percentiles(column, minute):
+    """The percentiles of a column of times that PostgreSQL's statistics hold, asked for once a minute; none of a table
+    so small that all of it is soon read."""
+    row = select(
+        "SELECT histogram_bounds::text::timestamptz[] FROM pg_stats "
+        "WHERE schemaname = current_schema AND tablename = 'leads' AND attname = %s "
+        "AND 20000 < (SELECT reltuples FROM pg_class WHERE oid = 'leads'::regclass)", (column,)).fetchone()
+    return (row and row[0]) or []

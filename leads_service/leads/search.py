@@ -1,0 +1,62 @@
+"""A search term → SQL that an index answers."""
+
+import functools
+import re
+
+from leads_service.contract.phones import phone_spellings
+from leads_service.database.pool import first, select
+
+# All written exactly like the indexes' expressions (migrations/0006_speed.py), or PostgreSQL would not use them.
+_SEARCHED = "leads_search_text(name, email, phone, company)"
+_RARE = f"string_to_array(translate({_SEARCHED}, " r"E'abcdefghijklmnopqrstuvxyz0123456789 .@&+-\x1f', ''), NULL)"
+_FOREIGN = _SEARCHED + r" ~ E'[^\\x1f -~]'"
+_USUAL = re.compile("[a-vx-z0-9 .@&+-]|(?<=[a-z0-9])w|w(?=[a-z0-9])")
+
+
+def search_condition(term: str, phone_prefix: str) -> tuple[str, list]:
+    """What a row must meet to hold the search term: one boolean SQL expression, and its parameters."""
+    if len(term) > 2:
+        # The fold is PostgreSQL's own on both sides: two implementations would differ in some letter.
+        ways, parameters = [f"{_SEARCHED} LIKE leads_fold(%s)"], [_substring(term)]
+    else:
+        way, parameters = _substring_condition(_folded(term))
+        ways = [way]
+    for spelling in phone_spellings(term, phone_prefix):
+        if spelling != term:
+            way, found = _substring_condition(spelling)
+            # The second half keeps other columns' digits out.
+            ways.append(f"({way} AND {_beside_an_index('leads_bare_phone(phone) LIKE %s')})")
+            parameters += [*found, _substring(spelling)]
+    return f"({' OR '.join(ways)})", parameters
+
+
+@functools.lru_cache(1024)
+def _folded(term):
+    return first(select("SELECT leads_fold(%s)", (term,)))
+
+
+def _substring_condition(folded):
+    """The SQL of a row that holds the text `folded`, and its parameters."""
+    like = f"{_SEARCHED} LIKE %s"
+    if len(folded) > 2:
+        return like, [_substring(folded)]
+    # The trigram index knows nothing of one letter or two. Characters that are rare have an index of their own.
+    rare = _USUAL.sub("", folded)
+    if rare:
+        return f"({_RARE} @> %s::text[] AND {_beside_an_index(like)})", [list(rare), _substring(folded)]
+    # What the trigram index can find is two letters with their neighbours: PostgreSQL expands the classes of this
+    # expression to all the trigrams they stand for. Rows with other neighbours are in the index of the foreign ones.
+    if len(folded) == 2 and re.search("[a-z0-9]", folded):
+        around = f"[\x1f -~]{re.escape(folded)}[\x1f -~]"
+        return f"({_SEARCHED} ~ %s OR ({_FOREIGN} AND {like}))", [around, _substring(folded)]
+    return like, [_substring(folded)]
+
+
+def _beside_an_index(condition):
+    """A condition beside another that an index knows. As a CASE it counts as one row in two to the planner, who would
+    take a LIKE for one in two hundred, and so the matches for few."""
+    return f"CASE WHEN {condition} THEN true ELSE false END"
+
+
+def _substring(text):
+    return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"

@@ -1,0 +1,1 @@
+"""HTTP: the only wing that imports Flask."""

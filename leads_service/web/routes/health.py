@@ -1,0 +1,69 @@
+"""What a load balancer, an operator and Prometheus ask: is it up, can it serve, what is it, how busy."""
+
+import logging
+import os
+from pathlib import Path
+
+from flask import Blueprint, Response, jsonify
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from leads_service.config import VERSION
+from leads_service.contract.problems import Problem
+from leads_service.database.migrator import pending
+from leads_service.database.pool import database
+
+log = logging.getLogger(__name__)
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/")
+def index():
+    """What this is, and where to read about it."""
+    return jsonify(success=True, data={"name": "leads_service", "version": VERSION, "documentation": "docs",
+                                       "openapi": "openapi.json", "leads": "leads/"})
+
+
+@blueprint.get("/health")
+def alive():
+    """The process answers; asks nothing of the database."""
+    return jsonify(status="ok", version=VERSION)
+
+
+@blueprint.get("/health/ready")
+def ready():
+    """The database answers and its schema is the one that this code was written for."""
+    missing = pending(database)
+    if missing:
+        log.error("The schema is behind (%s pending). Run: flask leads migrate", ", ".join(missing))
+        raise Problem("unavailable", headers={"Retry-After": "10"})
+    return jsonify(status="ready", version=VERSION)
+
+
+class _Workers(MultiProcessCollector):
+    """Adds up what all workers wrote into the directory that gunicorn.conf.py has made."""
+
+    def collect(self):
+        # A worker that is just starting has files without a byte, and leaves them when it is killed then; the library
+        # would fail for good (client_python, issue 1199).
+        return self.merge([str(path) for path in Path(self._path).glob("*.db") if _size(path)])
+
+
+def _size(path):
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:  # a gauge of a worker that is gone
+        return 0
+
+
+_shown = CollectorRegistry()
+try:
+    _Workers(_shown)
+except ValueError:
+    _shown = REGISTRY  # no such directory: one process, such as that of flask run
+
+
+@blueprint.get("/metrics")
+def metrics():
+    """What Prometheus scrapes; asks nothing of the database."""
+    return Response(generate_latest(_shown), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,136 @@
+"""The leads routes: one short function each."""
+
+import functools
+from urllib.parse import parse_qsl
+
+from flask import Blueprint, json, request
+from peewee import IntegrityError
+from werkzeug.datastructures import MultiDict
+
+from leads_service.contract.lead import OTHER_ID
+from leads_service.contract.lists import ListQuery, load_query
+from leads_service.contract.problems import LEAD_NOT_FOUND, Problem, validation_problem
+from leads_service.contract.sentences import Sentence
+from leads_service.database.failures import database_problem, retrying
+from leads_service.leads.convert import convert_lead
+from leads_service.leads.pages import page
+from leads_service.leads.record import add_lead, change_lead, id_of_email, lead_by_id, remove_lead
+from leads_service.web import replica
+from leads_service.web.answers import answered, company_of_caller, lead_answer, said, success, uuid_of
+from leads_service.web.body import bodies, has_body, json_body
+
+blueprint = Blueprint("leads", __name__, url_prefix="/leads")
+LIST_QUERY = ListQuery()
+
+DELETED = Sentence("Lead supprimé.", "Lead deleted.")
+CONVERTED = Sentence("Lead converti en client.", "Lead converted to a client.")
+
+
+@blueprint.get("")
+def list_leads():
+    """A page of leads, newest first, filtered and sorted as the query string says."""
+    return _page()
+
+
+@blueprint.get("/search", defaults={"q": ""})
+@blueprint.get("/search/<rest:q>")
+def search_leads(q):
+    """The leads whose name, e-mail, phone or company holds the term."""
+    return _page(q=q)
+
+
+@blueprint.get("/status", defaults={"status": ""})
+@blueprint.get("/status/<rest:status>")
+def leads_by_status(status):
+    """The leads with this status or pipeline label."""
+    return _page(status=status)
+
+
+@blueprint.get("/owner", defaults={"owner": ""})
+@blueprint.get("/owner/<rest:owner>")
+def leads_by_owner(owner):
+    """The leads of this owner."""
+    return _page(owner=owner)
+
+
+@blueprint.get("/source", defaults={"source": ""})
+@blueprint.get("/source/<rest:source>")
+def leads_by_source(source):
+    """The leads from this source."""
+    return _page(source=source)
+
+
+@blueprint.post("")
+def create_lead():
+    """Create a lead."""
+    lead = bodies().create.load(json_body())
+    row = _write(lambda: add_lead(lead, company_of_caller()), lead)
+    lead_id = json.loads(row)["id"]
+    return lead_answer(row, 201, {"Location": f"/leads/{lead_id}"})
+
+
+@blueprint.get("/<lead_id>")
+def get_lead(lead_id):
+    """One lead."""
+    lead_id = uuid_of(lead_id)
+    return lead_answer(replica.read(lambda: lead_by_id(lead_id, company_of_caller())))
+
+
+@blueprint.route("/<lead_id>", methods=["PUT", "PATCH"])
+def update_lead(lead_id):
+    """Change the fields sent, and only those."""
+    lead_id = uuid_of(lead_id)
+    changes = bodies().update.load(json_body())
+    if changes.pop("id", lead_id) != lead_id:
+        raise validation_problem({"id": [OTHER_ID]})
+    if not changes:
+        return lead_answer(lead_by_id(lead_id, company_of_caller()))
+    return lead_answer(_write(lambda: change_lead(lead_id, changes, company_of_caller()), changes))
+
+
+@blueprint.delete("/<lead_id>")
+def delete_lead(lead_id):
+    """Delete a lead."""
+    lead_id = uuid_of(lead_id)
+    if not retrying(lambda: remove_lead(lead_id, company_of_caller())):
+        raise Problem("not_found", LEAD_NOT_FOUND)
+    return success({"id": str(lead_id), "message": said(DELETED)})
+
+
+@blueprint.post("/<lead_id>/convert")
+def convert(lead_id):
+    """Make a client out of a lead, or link it to the client given."""
+    lead_id = uuid_of(lead_id)
+    body = bodies().convert.load(json_body()) if has_body(request) else {}
+    client_id = retrying(lambda: convert_lead(lead_id, body.get("client_id"), company_of_caller()))
+    return success({"lead_id": str(lead_id), "client_id": str(client_id), "message": said(CONVERTED)})
+
+
+def _write(action, values):
+    """The answer of `action()`, which writes `values`; names the lead that has their e-mail already."""
+    try:
+        return retrying(action)
+    except IntegrityError as error:
+        problem = database_problem(error)
+        if problem.code == "email_taken":
+            existing_id = id_of_email(values["email"], company_of_caller())
+            if existing_id or not company_of_caller():  # else it is another company's
+                problem.extra["existing_id"] = existing_id
+        raise problem from error
+
+
+@functools.lru_cache(512)
+def _listing(query_string, path_values):
+    """What a list's address means. Kept, because the same lists are asked for again and again, and judging one takes
+    as long as finding its rows."""
+    arguments = MultiDict(parse_qsl(query_string.decode(), keep_blank_values=True, errors="werkzeug.url_quote"))
+    # Every route answers with and without a slash at its end, which is why none belongs to the value.
+    return load_query(LIST_QUERY, arguments, **{name: value.removesuffix("/") for name, value in path_values})
+
+
+def _page(**path_values):
+    listing = _listing(request.query_string, tuple(path_values.items()))
+    found = replica.read(lambda: page(listing, bodies().phone_prefix, company_of_caller()))
+    total = "" if found.total is None else f',"total":{found.total}'
+    return answered(f'{{"success":true,"data":[{",".join(found.rows)}],"count":{len(found.rows)},'
+                   f'"next_cursor":{json.dumps(found.next_cursor)}{total}}}')
