@@ -22,7 +22,7 @@ from leads_service import config
 from leads_service.app import create_app
 from leads_service.database import migrator, pool
 from leads_service.database.failures import database_problem
-from leads_service.database.pool import database
+from leads_service.database.pool import MARGIN, database
 
 
 class Relay:
