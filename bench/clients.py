@@ -9,10 +9,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / place) for place in ("", "tests")]
 
-from conftest import connected
-from replication import make_primary
-
 from leads_service.database import migrator
+from real.postgres import connected
+from real.replication import make_primary
 
 
 @contextlib.contextmanager

@@ -22,10 +22,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / place) for place in ("", "tests")]
 
-from conftest import connected, service, sql, until
-from replication import make_primary, make_standby
-
 from leads_service.database import migrator
+from real.postgres import connected, sql
+from real.replication import make_primary, make_standby
+from real.service import service, until
 
 
 class Ledger:

@@ -40,12 +40,12 @@ from schemathesis.core.failures import FailureGroup
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-from conftest import connected, service, sql
-
 from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.lists import Cursor, Listing, Selection
 from leads_service.contract.problems import PROBLEMS
 from leads_service.database import embedded, migrator
+from real.postgres import connected, sql
+from real.service import service
 
 MAX_BODY = 50_000
 TABLES = ("leads", "clients", "companies")

@@ -23,8 +23,10 @@ import time
 import uuid
 
 import psutil
+
 from clients import CutError, KeptAlive, postgres
-from conftest import service, sql
+from real.postgres import sql
+from real.service import service
 
 FAILURE = {"success", "data", "error", "code", "detail"}
 

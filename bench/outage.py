@@ -19,9 +19,10 @@ import threading
 import time
 
 import psutil
+
 from clients import CutError, KeptAlive, postgres
-from conftest import free_port, service
-from replication import Server, make_primary
+from real.replication import Server, make_primary
+from real.service import free_port, service
 
 STATEMENT_TIMEOUT = 4  # seconds; by default 15
 ROUTES = [("GET", "/leads/?limit=5", None), ("POST", "/leads/", {"name": "Lead"}), ("GET", "/leads/search/lead", None)]

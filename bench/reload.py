@@ -21,8 +21,9 @@ import time
 import uuid
 
 from clients import CutError, KeptAlive, percentile, postgres
-from conftest import service, sql
-from test_deploy import nginx
+from real.nginx import nginx
+from real.postgres import sql
+from real.service import service
 
 
 class Load:

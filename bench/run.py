@@ -14,7 +14,6 @@ workers and threads instead, --auth what it costs to ask callers who they are.
 import argparse
 import contextlib
 import datetime as dt
-import http.client
 import importlib.util
 import itertools
 import json
@@ -22,10 +21,7 @@ import os
 import platform
 import re
 import secrets
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -37,15 +33,16 @@ import psutil
 import psycopg2
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from bench import fill
+from bench.load import CONNECTIONS, Asker, cpu_seconds, database_of, load, postmaster_of, routes, served, tidy
 from leads_service.access import keys
 from leads_service.config import VERSION
-from leads_service.database import embedded, migrator
+from leads_service.database import embedded
 from leads_service.database.pool import Database
+from real.postgres import sql
 
-CONNECTIONS = 8
 FRESH = 50_000
 TERMS = ("m a w é 9 0 @ ß ma fr xq zw é! 06 33 ww q. .f an sar mar klein garage hel xqz éli 061 0612 06%2012 %2B3361 "
          "612345 0612345678 vasseur helene Élise séverine théo%20rivière allard allard%20sarl sœur soeur meunier.1 "
@@ -81,114 +78,6 @@ class Report:
         self.say()
 
 
-def sql(url, statement, *parameters):
-    """The rows of one statement."""
-    with contextlib.closing(psycopg2.connect(url)) as connection:
-        connection.autocommit = True
-        cursor = connection.cursor()
-        cursor.execute(statement, parameters or None)
-        return cursor.fetchall() if cursor.description else []
-
-
-def database_of(server, rows):
-    """The URL of a migrated database with `rows` leads; made if it is not there."""
-    name = f"leads_{rows}"
-    url = urllib.parse.urlsplit(server)._replace(path=f"/{name}").geturl()
-    made = sql(server, "SELECT 1 FROM pg_database WHERE datname = %s", name)
-    if not made:
-        sql(server, f"CREATE DATABASE {name}")
-    own = Database(None)
-    own.configure(url, connections=1, recycle=86400, statement_timeout=0)
-    if not made:
-        list(migrator.up(own, "0003_timestamp_trigger"))
-        for first in range(1, rows + 1, 100_000):  # the indexes afterwards: twice as fast
-            sql(url, fill.statement(first, min(first + 99_999, rows)))
-    list(migrator.up(own))
-    own.close_all()
-    _tidy(url)
-    return url
-
-
-@contextlib.contextmanager
-def served(url, *options, **environ):
-    """gunicorn on the database; yields (process, address)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    process = psutil.Popen([sys.executable, "-m", "gunicorn", "-b", address, *options], cwd=ROOT,
-                           env={**os.environ, "DATABASE_URL": url, **environ},
-                           stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-    try:
-        while True:
-            with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection(address)) as connection:
-                connection.request("GET", "/health/ready")
-                if connection.getresponse().status == 200:
-                    break
-            if process.poll() is not None:
-                sys.exit("gunicorn did not start")
-            time.sleep(0.1)
-        yield process, address
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(40)
-
-
-def cpu_seconds(*trees):
-    """The processor time that these processes and their children have used."""
-    total = 0
-    for tree in trees:
-        for process in (tree, *tree.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                times = process.cpu_times()
-                total += times.user + times.system
-    return total
-
-
-_LUA = """
-local paths, n, salt = {}, 0, "%(salt)s"
-for line in io.lines("%(paths)s") do paths[#paths + 1] = line end
-math.randomseed(os.time())
-function request()
-  n = n + 1
-  local path = paths[math.random(#paths)]
-  local headers = { ["Content-Type"] = "application/json", ["Authorization"] = "%(credential)s" }
-  if "%(method)s" == "GET" then return wrk.format("GET", path, headers) end
-  local body = string.format('{"city":"Aubagne %%s %%d"}', salt, n)
-  if "%(method)s" == "POST" then
-    body = string.format('{"name":"Lead %%d","email":"charge.%%s.%%d@exemple.fr","phone":"06 12 34 56 78",' ..
-                         '"source":"charge","tags":["vip"]}', n, salt, n)
-  end
-  return wrk.format("%(method)s", path, headers, body)
-end
-"""
-
-
-def load(address, method, paths, seconds, folder, credential=""):
-    """Ask without pause on CONNECTIONS connections: (requests, requests a second, p50 and p99 in ms, refused)."""
-    listed, script = folder / "paths", folder / "wrk.lua"
-    listed.write_text("\n".join(paths) + "\n")
-    script.write_text(_LUA % {"salt": os.urandom(4).hex(), "paths": listed, "method": method,
-                              "credential": credential})
-    out = subprocess.run(["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", script,
-                          f"http://{address}"], check=True, text=True, capture_output=True).stdout
-    found = {percent: float(value) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
-             for percent, value, unit in re.findall(r"(\d\d)%\s+([\d.]+)(us|ms|s)\b", out)}
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
-    return (int(re.search(r"(\d+) requests in", out)[1]), float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]),
-            found["50"], found["99"], int(refused[1]) if refused else 0)
-
-
-def routes(url):
-    """Name of a route → method and paths."""
-    leads = [f"/leads/{row[0]}" for row in sql(url, "SELECT id FROM leads TABLESAMPLE SYSTEM (20) LIMIT 2000")]
-    owner = urllib.parse.quote(fill.OWNER)
-    terms = ("vasseur", "garage", "0612", "elise", "xqzw", "exemple.fr")
-    return {"one": ("GET", leads), "list20": ("GET", ["/leads/?limit=20"]), "list100": ("GET", ["/leads/?limit=100"]),
-            "owner20": ("GET", [f"/leads/owner/{owner}?limit=20", "/leads/owner/personne?limit=20"]),
-            "search20": ("GET", [f"/leads/search/{term}?limit=20" for term in terms]),
-            "create": ("POST", ["/leads/"]), "update": ("PUT", leads)}
-
-
 def under_load(report, url, postmaster, seconds, folder):
     """The table of the routes under load; route → p50 in ms."""
     table, medians = [("route", "req/s", "p50 ms", "p99 ms", "ms CPU service", "ms CPU PostgreSQL", "refused")], {}
@@ -205,27 +94,6 @@ def under_load(report, url, postmaster, seconds, folder):
     report.table(*table)
     report.say(f"Memory of a worker: {max(memory):.0f} MiB that it shares with no other process.\n")
     return medians
-
-
-class Asker:
-    """One caller on one connection."""
-
-    def __init__(self, address):
-        self._connection = http.client.HTTPConnection(address)
-
-    def ask(self, path, method="GET", body=None, headers=None):
-        """(milliseconds, the answer's JSON)."""
-        start = time.perf_counter()
-        self._connection.request(method, path, body, headers or {})
-        response = self._connection.getresponse()
-        raw = response.read()
-        spent = 1e3 * (time.perf_counter() - start)
-        if response.status >= 300:
-            sys.exit(f"{method} {path}: {response.status} {raw[:300]}")
-        return spent, json.loads(raw)
-
-    def median(self, path, times=3):
-        return statistics.median(self.ask(path)[0] for _ in range(times))
 
 
 def lists():
@@ -318,7 +186,7 @@ def sweep(report, url, seconds, folder):
     for _ in range(3):
         for choice in choices:
             workers, threads, kind, parser = choice
-            _tidy(url)  # or every choice would search behind more new leads than the one before
+            tidy(url)  # or every choice would search behind more new leads than the one before
             options = [f"--workers={workers}", f"--threads={threads}", f"--http-parser={parser}",
                        *([f"--worker-class={kind}"] * (kind != "ours"))]
             with served(url, *options, LEADS_THREADS=str(threads)) as (_, address):
@@ -404,8 +272,8 @@ def main():
             if instead:
                 instead(report, url, arguments.seconds, folder)
                 continue
-            medians[rows] = under_load(report, url, _postmaster(url), arguments.seconds, folder)
-            _tidy(url)
+            medians[rows] = under_load(report, url, postmaster_of(url), arguments.seconds, folder)
+            tidy(url)
             count = counting(url)
             medians[rows] |= growth(report, url, rows, count)
         if not instead:
@@ -414,20 +282,9 @@ def main():
             # Multiples of what it took before, which is less: an index alone told of every lead whether it is there.
             report.say(f"`SELECT count(*)` takes {counting(url):.1f} ms now, the multiples are of the earlier.\n")
             growth(report, url, rows, count)
-            _tidy(url)
+            tidy(url)
             chart(medians, results.with_suffix(".svg"))
     results.with_suffix(".md").write_text("\n".join(report.lines))
-
-
-def _tidy(url):
-    """Take away what a measurement has written."""
-    sql(url, "DELETE FROM leads WHERE source IN ('charge', 'fichier')")
-    sql(url, "VACUUM ANALYZE leads")
-
-
-def _postmaster(url):
-    with contextlib.closing(psycopg2.connect(url)) as connection:
-        return psutil.Process(connection.get_backend_pid()).parent()
 
 
 if __name__ == "__main__":

@@ -23,9 +23,11 @@ import threading
 import time
 
 import psutil
+
 from clients import CutError, KeptAlive, percentile, postgres
-from conftest import service, sql
-from test_deploy import nginx
+from real.nginx import nginx
+from real.postgres import sql
+from real.service import service
 
 HEAD = b"POST %s/leads/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 

@@ -1,0 +1,342 @@
+"""Row security (LEADS_RLS=1): what PostgreSQL itself keeps from a caller, whatever the service asks it."""
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import urllib.parse
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg2
+import pytest
+from peewee import PeeweeException
+
+from leads_service import config
+from leads_service.access import keys, row_security
+from leads_service.access.callers import Role
+from leads_service.app import create_app
+from leads_service.database import migrator
+from leads_service.database.acting import act_for, act_for_nobody
+from leads_service.database.pool import Database, database
+from leads_service.web import authorization
+from real.postgres import connected, sql
+from real.service import flask, free_port, until
+
+OURS, THEIRS = (uuid.UUID(f"00000000-0000-4000-8000-0000000000d{n}") for n in (1, 2))
+EVERY = "SELECT name FROM leads ORDER BY name"
+
+
+def as_role(url, role):
+    parts = urllib.parse.urlsplit(url)
+    return parts._replace(netloc=f"{role}:{role}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+@pytest.fixture(scope="module")
+def make_role(server_url):
+    """A function that makes a role; all are dropped at the end, with what they were granted in the databases given."""
+    made = []
+
+    def make(attributes="", url=None):
+        role = f"leads_role_{uuid.uuid4().hex[:8]}"
+        sql(server_url, f"CREATE ROLE {role} LOGIN PASSWORD '{role}' {attributes}")
+        made.append((role, url))
+        return role
+    yield make
+    for role, url in made:
+        if url:
+            sql(url, f"DROP OWNED BY {role} CASCADE")
+        sql(server_url, f"DROP ROLE {role}")
+
+
+@pytest.fixture(scope="module")
+def own_database(make_database, make_role):
+    """The owner's URL of a database, and the role that row security holds there."""
+    url = make_database()
+    with connected(url) as own:
+        list(migrator.up(own))
+    return url, make_role(url=url)
+
+
+@pytest.fixture
+def secured(own_database):
+    """The owner's URL and that of the role, with a lead for each company and one for none."""
+    url, role = own_database
+    with connected(url) as own:
+        row_security.enable(own, role)
+    sql(url, "TRUNCATE leads, clients, companies CASCADE")
+    sql(url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", str(OURS), str(THEIRS))
+    sql(url, "INSERT INTO leads (name, email, company_id) VALUES ('ours', 'ours@x.fr', %s), "
+             "('theirs', 'theirs@x.fr', %s), ('nobody''s', NULL, NULL)", str(OURS), str(THEIRS))
+    return url, as_role(url, role)
+
+
+@pytest.fixture
+def held(secured):
+    """The service's own connection pool under row security."""
+    act_for_nobody()
+    own = Database(None)
+    own.configure(secured[1], connections=2, recycle=3600, statement_timeout=5, row_security=True)
+    yield own
+    act_for_nobody()
+    own.close_all()
+
+
+def names(database, statement=EVERY, parameters=None):
+    return [name for name, *_ in database.execute_sql(statement, parameters)]
+
+
+@pytest.mark.parametrize("statement", [
+    EVERY, "SELECT name FROM leads WHERE company_id <> current_setting('leads.company_id')::uuid OR true ORDER BY 1",
+    "SELECT name FROM (SELECT * FROM leads) AS l ORDER BY 1", "TABLE leads",
+    "SELECT l.name FROM companies c JOIN leads l ON l.company_id = c.id ORDER BY 1",
+    "WITH w AS (SELECT name FROM leads) SELECT name FROM w ORDER BY 1", "SELECT name FROM leads FOR UPDATE",
+    "UPDATE leads SET city = 'Aix' RETURNING name", "DELETE FROM leads RETURNING name",
+    "INSERT INTO leads (name, company_id) SELECT name, company_id FROM leads RETURNING name",
+])
+def test_hand_written_statements_reach_no_other_company(secured, held, statement):
+    act_for(OURS, "admin")
+    rows = list(held.execute_sql(statement))
+    assert len(rows) == 1
+    assert "ours" in rows[0]
+    kept = sql(secured[0], "SELECT city FROM leads WHERE name <> 'ours'")
+    assert kept == [(None,), (None,)]
+
+
+@pytest.mark.parametrize("company", [THEIRS, None, uuid.UUID("3c7e9b21-8f54-4a0d-b6e1-0d2a5f9c8b76")])
+def test_nothing_is_written_for_another_company(held, company):
+    act_for(OURS, "admin")
+    for statement in ("INSERT INTO leads (name, company_id) VALUES ('x', %s)", "UPDATE leads SET company_id = %s"):
+        with pytest.raises(PeeweeException, match="row-level security"):
+            held.execute_sql(statement, (company and str(company),))
+
+
+@pytest.mark.parametrize(("role", "may"), [("reader", 0), ("editor", 2), ("admin", 3), ("nonsense", 0)])
+def test_the_role_counts_too(held, role, may):
+    done = 0
+    for statement in ("INSERT INTO leads (name, company_id) VALUES ('x', %s)",
+                      "UPDATE leads SET city = 'Aix' WHERE company_id = %s", "DELETE FROM leads WHERE company_id = %s"):
+        act_for(OURS, role)
+        with contextlib.suppress(PeeweeException):
+            done += held.execute_sql(statement, (str(OURS),)).rowcount > 0
+    assert done == may
+    assert len(names(held)) == {0: 1, 2: 2, 3: 0}[may]
+
+
+def test_without_somebody_to_act_for_there_is_nothing(held):
+    assert names(held) == []
+    act_for(OURS, "admin")
+    assert names(held) == ["ours"]
+    act_for_nobody()
+    assert names(held) == []
+    with held.atomic():
+        assert names(held) == []
+
+
+def test_it_ends_with_the_transaction(held):
+    act_for(None, "admin")
+    assert len(names(held)) == 3
+    cursor = held.connection().cursor()  # past the service's own execute_sql
+    cursor.execute(EVERY)
+    assert cursor.fetchall() == []
+    cursor.execute("SELECT current_setting('leads.company_id', true), current_setting('leads.role', true)")
+    assert cursor.fetchall() == [("", "")]
+    with held.atomic():
+        assert len(names(held)) == 3
+        act_for(OURS, "admin")
+        assert len(names(held)) == 3  # a transaction is one caller's
+    assert names(held) == ["ours"]
+    cursor.execute(EVERY)
+    assert cursor.fetchall() == []
+    copied = io.StringIO()
+    cursor.copy_expert("COPY (SELECT * FROM leads) TO STDOUT", copied)
+    assert copied.getvalue() == ""
+
+
+PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+PGBOUNCER_INI = """
+[databases]
+leads = {target}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {folder}/users
+pool_mode = transaction
+default_pool_size = 1
+ignore_startup_parameters = options
+"""
+
+
+@pytest.mark.skipif(not PGBOUNCER, reason="the pgbouncer program is not installed")
+def test_callers_who_share_a_poolers_connection_see_their_own(secured, tmp_path):
+    port, target = free_port(), {"port": 5432} | psycopg2.extensions.parse_dsn(secured[1])
+    tmp_path.chmod(0o755)
+    (tmp_path / "users").write_text('"leads" ""\n')
+    (tmp_path / "ini").write_text(PGBOUNCER_INI.format(
+        port=port, folder=tmp_path, target=" ".join(f"{name}='{value}'" for name, value in target.items() if value)))
+    # It refuses to run as root; to use an embedded server's socket it must be who owns that.
+    sockets = Path(target.get("host", ""))
+    as_user = ["-u", sockets.owner() if sockets.is_dir() else "nobody"] if os.geteuid() == 0 else []
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen([PGBOUNCER, *as_user, tmp_path / "ini"], stdout=log, stderr=log)
+    own = Database(None)
+    own.configure(f"postgresql://leads@127.0.0.1:{port}/leads", connections=5, recycle=60, statement_timeout=5,
+                  row_security=True)
+
+    def ask(number):
+        seen = set()
+        for company, expected in ((OURS, ["ours"]), (THEIRS, ["theirs"]), (None, ["nobody's", "ours", "theirs"])):
+            act_for(company, "admin")
+            seen.add(names(own) == expected)
+            with own.atomic():
+                seen.add(names(own) == expected)
+            act_for_nobody()
+            seen.add(names(own) == [])
+        own.close()
+        return seen
+
+    try:
+        until(lambda: b"process up" in (tmp_path / "log").read_bytes() or process.poll() is not None)
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        with ThreadPoolExecutor(5) as threads:
+            assert set().union(*threads.map(ask, range(50))) == {True}
+        with connected(f"postgresql://leads@127.0.0.1:{port}/leads") as other:
+            assert names(other) == []
+    finally:
+        own.close_all()
+        process.terminate()
+        process.wait(10)
+
+
+def test_an_error_leaves_nobody_behind(held):
+    act_for(None, "admin")
+    with pytest.raises(PeeweeException):
+        held.execute_sql("SELECT 1/0")
+    act_for_nobody()
+    assert names(held) == []
+
+
+def test_other_roles_see_what_they_saw(secured, make_role):
+    url, _ = secured
+    other = make_role(url=url)
+    sql(url, f"GRANT SELECT, INSERT, UPDATE, DELETE ON leads TO {other}")
+    for each in (url, as_role(url, other)):
+        assert len(sql(each, "SELECT 1 FROM leads")) == 3
+        assert len(sql(each, "UPDATE leads SET city = 'Aix' RETURNING 1")) == 3
+
+
+def test_it_can_be_repeated_and_undone(secured):
+    url, held_url = secured
+    policies = "SELECT polname FROM pg_policy UNION ALL SELECT 'on' FROM pg_class WHERE relrowsecurity ORDER BY 1"
+    enabled = sql(url, policies)
+    assert len(enabled) == 6
+    role = urllib.parse.urlsplit(held_url).username
+    assert flask("rls", "enable", role, DATABASE_URL=url).stdout.startswith(f"Row security holds {role}.")
+    assert sql(url, policies) == enabled
+    assert flask("rls", "disable", DATABASE_URL=url).stdout == "Row security is off.\n"
+    assert sql(url, policies) == []
+    with connected(url) as own:
+        assert not row_security.disable(own)
+
+
+def test_what_it_cannot_hold_or_would_open_is_refused(secured, make_role):
+    url, _ = secured
+
+    def refused(role):
+        with connected(url) as own, pytest.raises(row_security.RowSecurityError) as caught:
+            row_security.enable(own, role)
+        return str(caught.value)
+
+    assert "cannot hold" in refused(sql(url, "SELECT current_user")[0][0])
+    assert "cannot hold" in refused(make_role("BYPASSRLS"))
+    holder, member = make_role("BYPASSRLS"), make_role()
+    sql(url, f"GRANT {holder} TO {member}")
+    assert "cannot hold" in refused(member)
+    owner = sql(url, "SELECT current_user")[0][0]
+    member = make_role("NOINHERIT")
+    sql(url, f"GRANT {owner} TO {member}")
+    assert "cannot hold" in refused(member)
+    assert "There is no role nobody" in refused("nobody")
+    with connected(url) as own:
+        assert row_security.disable(own)
+    role = make_role(url=url)
+    sql(url, "ALTER TABLE leads ENABLE ROW LEVEL SECURITY")
+    assert "has row security of its own" in refused(role)
+    sql(url, "CREATE POLICY theirs ON leads USING (false)")
+    assert "of its own (theirs)" in refused(role)
+    with connected(url) as own:
+        assert not row_security.disable(own)
+    sql(url, "DROP POLICY theirs ON leads")
+    sql(url, "ALTER TABLE leads DISABLE ROW LEVEL SECURITY")
+
+
+def test_the_service_refuses_a_connection_above_row_security(secured, caplog):
+    app = create_app(config.load({"DATABASE_URL": secured[0], "LEADS_AUTH": "keys", "LEADS_RLS": "1"}))
+    assert app.test_client().get("/health/ready").status_code == 503
+    assert "row security does not hold" in caplog.text
+    database.close_all()
+
+
+def test_the_service_refuses_a_role_that_no_policy_names(secured, make_role, caplog):
+    url, role = secured[0], make_role(url=secured[0])
+    sql(url, f"GRANT SELECT ON leads, leads_keys, leads_migrations, companies, clients TO {role}")
+    settings = {"DATABASE_URL": as_role(url, role), "LEADS_AUTH": "keys", "LEADS_RLS": "1"}
+    app = create_app(config.load(settings))
+    assert app.test_client().get("/health/ready").status_code == 503
+    assert "row security does not hold" in caplog.text
+    database.close_all()
+    with connected(as_role(url, role)) as other, pytest.raises(PeeweeException, match="permission denied"):
+        other.execute_sql("SELECT leads_client_is_open(%s, %s)", (str(OURS), str(OURS)))
+
+
+@pytest.fixture
+def client(secured, monkeypatch):
+    """A function: GET a path as a caller with this role and company."""
+    app = create_app(config.load({"DATABASE_URL": secured[1], "LEADS_AUTH": "keys", "LEADS_RLS": "1"}))
+
+    @app.get("/by-hand")
+    def by_hand():
+        cursor = database.connection().cursor()
+        cursor.execute(EVERY)
+        return {"through": names(database), "past": [name for name, in cursor]}
+
+    monkeypatch.setitem(authorization.LEAST_ROLE, ("GET", "by_hand"), Role.READER)
+
+    def get(path, role, company):
+        with connected(secured[0]) as own:
+            secret = keys.create(own, uuid.uuid4().hex, role, company)
+        return app.test_client().get(path, headers={"X-API-Key": secret})
+    monkeypatch.setattr(keys, "RETRY", 0)
+    yield get
+    database.close_all()
+
+
+def test_a_view_that_forgets_to_narrow_shows_nothing_of_others(client):
+    assert client("/by-hand", "reader", OURS).json == {"through": ["ours"], "past": []}
+    assert client("/by-hand", "reader", THEIRS).json == {"through": ["theirs"], "past": []}
+    assert len(client("/by-hand", "reader", None).json["through"]) == 3
+    assert client("/health/ready", "reader", None).status_code == 200
+
+
+def test_what_follows_on_the_same_thread_is_nobodys(client):
+    assert len(client("/by-hand", "reader", None).json["through"]) == 3
+    with database.connection_context():
+        assert names(database) == []
+
+
+def test_keys_cannot_be_made_by_the_role_of_the_service(secured):
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        sql(secured[1], "INSERT INTO leads_keys (name, sha256, ending, role) VALUES ('x', '', 'x', 'admin')")
+
+
+def test_the_operators_commands_see_everything(secured, tmp_path):
+    _, held_url = secured
+    environ = {"DATABASE_URL": held_url, "LEADS_AUTH": "keys", "LEADS_RLS": "1"}
+    assert flask("export", **environ).stdout.count("\n") == 4
+    (tmp_path / "leads.csv").write_text("name,email\nneuf,neuf@x.fr\nours,ours@x.fr\n")
+    assert flask("import", tmp_path / "leads.csv", **environ).stdout == (
+        "1 created, 0 updated, 1 skipped, 0 rejected\n")

@@ -1,0 +1,99 @@
+"""Statements, connections and states of a real PostgreSQL."""
+
+import contextlib
+import os
+import urllib.parse
+import uuid
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+
+from leads_service.database import embedded
+from leads_service.database.pool import Database
+from real.service import until
+
+
+def server(folder):
+    """The URL of a PostgreSQL on which databases may be made: TEST_DATABASE_URL's, else an embedded one in `folder`."""
+    return os.environ.get("TEST_DATABASE_URL") or embedded.start(folder)
+
+
+def sql(url, statement, *parameters):
+    """The rows of one statement on a connection of its own."""
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextlib.contextmanager
+def connected(url):
+    """A Database of its own for `url`, closed afterwards."""
+    own = Database(None)
+    own.configure(url, connections=2, recycle=3600, statement_timeout=0)
+    try:
+        yield own
+    finally:
+        own.close_all()
+
+
+@contextlib.contextmanager
+def databases(server_url):
+    """A function that makes an empty database on a server and gives its URL; all are dropped afterwards."""
+    made = []
+
+    def make():
+        name = f"leads_test_{uuid.uuid4().hex[:12]}"
+        sql(server_url, f"CREATE DATABASE {name}")
+        made.append(name)
+        return urllib.parse.urlsplit(server_url)._replace(path=f"/{name}").geturl()
+
+    yield make
+    for name in made:
+        sql(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def with_options(url, options):
+    return f"{url}{'&' if '?' in url else '?'}options={urllib.parse.quote(options)}"
+
+
+@contextlib.contextmanager
+def transaction(url, statement):
+    """A transaction of somebody else's, open around the block; never the one that a deadlock ends."""
+    with contextlib.closing(psycopg2.connect(url, options="-c deadlock_timeout=60s")) as connection:
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        yield cursor
+        connection.commit()
+
+
+def backends(url):
+    """The process ids of the service's connections, on the server's side."""
+    return [pid for (pid,) in sql(url, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+                                       "AND application_name = 'leads_service' ORDER BY 1")]
+
+
+def disconnect(url):
+    """End the service's connections, as an administrator or a restart of the server would."""
+    for pid in backends(url):
+        sql(url, "SELECT pg_terminate_backend(%s)", pid)
+    until(lambda: not backends(url))
+
+
+@contextlib.contextmanager
+def database_setting(url, name, value):
+    """A default of the whole database for a while, for connections to come."""
+    database = parse_dsn(url)["dbname"]
+    sql(url, f"ALTER DATABASE {database} SET {name} = '{value}'")
+    disconnect(url)
+    try:
+        yield
+    finally:
+        sql(with_options(url, "-c default_transaction_read_only=off"), f"ALTER DATABASE {database} RESET {name}")
+        disconnect(url)
+
+
+def waits_for_a_lock(url):
+    return sql(url, "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND application_name = 'leads_service' AND wait_event_type = 'Lock'")

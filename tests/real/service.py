@@ -1,0 +1,76 @@
+"""The service as an operator starts it: gunicorn and `flask leads …`."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from real.client import Caller
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(condition, seconds=20):
+    """What `condition()` gives as soon as that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+    return found
+
+
+def deployed(name, replacements):
+    """The text of deploy/`name` with each old string replaced by the new one; every one must be there."""
+    text = (ROOT / "deploy" / name).read_text()
+    for old, new in replacements.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+@contextlib.contextmanager
+def service(log_file, *arguments, **environ):
+    """A gunicorn of its own as an operator starts it; yields (process, Caller)."""
+    port = free_port()
+    inherited = {name: value for name, value in os.environ.items()
+                 if not name.startswith("LEADS_") and name not in ("DATABASE_URL", "WEB_CONCURRENCY")}
+    with open(log_file, "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", *arguments], cwd=ROOT, stdout=log, stderr=log,
+            env=inherited | {name: str(value) for name, value in environ.items()}, start_new_session=True)
+    caller = Caller(f"127.0.0.1:{port}")
+    try:
+        wait_until_up(process, caller, log_file)
+        yield process, caller
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_until_up(process, caller, log_file):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError):
+            if caller.get("/health").status == 200:
+                return
+        time.sleep(0.05)
+    pytest.fail(f"the service did not come up:\n{Path(log_file).read_text()}")
+
+
+def flask(*arguments, **environ):
+    """Run `flask leads …` as an operator would."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LEADS_")}
+    return subprocess.run([sys.executable, "-m", "flask", "leads", *map(str, arguments)], cwd=ROOT, text=True,
+                          capture_output=True, timeout=120,
+                          env=inherited | {name: str(value) for name, value in environ.items()})

@@ -1,0 +1,178 @@
+"""deploy/: a real nginx with the site's configuration in front of a real gunicorn, and systemd's view of the unit."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from leads_service.access import keys
+from leads_service.contract.fields import NUL
+from leads_service.contract.problems import LEAD_NOT_FOUND, PROBLEMS
+from leads_service.web.observability import security_headers
+from real.nginx import nginx
+from real.postgres import connected
+from real.service import deployed, free_port, service
+
+NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
+
+
+
+@pytest.fixture(scope="module")
+def proxy(running, tmp_path_factory):
+    """nginx in front of the running service."""
+    with nginx(tmp_path_factory.mktemp("nginx"), running.address) as caller:
+        yield caller
+
+
+@pytest.fixture(scope="module")
+def proxy_alone(tmp_path_factory):
+    """nginx while the service is down."""
+    with nginx(tmp_path_factory.mktemp("nginx"), f"127.0.0.1:{free_port()}") as caller:
+        yield caller
+
+
+def assert_failure(reply, status, code, sentence=None, detail=None):
+    sentence = sentence or PROBLEMS[code].sentence
+    assert reply.status == status, reply
+    assert reply.headers["Content-Type"].startswith("application/json")
+    for name, value in security_headers(set()):
+        assert reply.headers.get_all(name) == [value]
+    assert reply.json == {"success": False, "data": None, "error": sentence, "code": code,
+                          "detail": detail or sentence}
+
+
+def test_round_trip(proxy, api):
+    created = proxy.call("POST", "/api/leads/", {"name": "Lead"})
+    assert created.status == 201, created
+    location = created.headers["Location"]
+    assert location == f"/api/leads/{created.data['id']}"
+    assert proxy.call("PATCH", location, {"city": "Aix"}).data["city"] == "Aix"
+    assert proxy.get(location).data == api.get(location.removeprefix("/api")).data
+
+
+@pytest.mark.parametrize(("path", "term"), [
+    ("a%2Fb", "a/b"), ("a/b", "a/b"), ("a//b", "a//b"), ("100%25", "100%"), ("a%252Fb", "a%2Fb"), ("a%5Cb", "a\\b"),
+    ("a\\b", "a\\b"), ("%C3%A9", "é"), ("a%3Fb", "a?b"), ("../x", "../x"),
+])
+def test_paths_arrive_as_they_were_sent(proxy, api, path, term):
+    for name in ("a/b", "a//b", "100%", "a%2Fb", "a\\b", "é", "a?b", "../x"):
+        api.make(name=name)
+    assert [row["name"] for row in proxy.get(f"/api/leads/search/{path}").data] == [term]
+
+
+def test_the_root_with_and_without_slash(proxy):
+    assert proxy.get("/api").data["name"] == proxy.get("/api/").data["name"] == "leads_service"
+
+
+def test_the_services_own_errors_pass(proxy):
+    assert_failure(proxy.get("/api/leads/no-uuid"), 404, "not_found", LEAD_NOT_FOUND)
+
+
+@pytest.mark.parametrize("path", ["/", "/leads/", "/apis", "/x/../api/leads/", "//api/leads/", "/api/nowhere"])
+def test_unknown_addresses(proxy, path):
+    assert_failure(proxy.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", [
+    "/api/metrics", "/api/metrics/", "/api//metrics", "/api/metrics?x", "/api/%6detrics", "/api%2Fmetrics",
+    "/api/leads/../metrics", "/api/leads/%2e%2e/metrics", "/apimetrics", "/api/x%2F..%2Fmetrics", "/api/metrics%3Fx"])
+def test_strangers_see_no_metrics(proxy, path):
+    assert_failure(proxy.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("given", [None, "abc-123", "not accepted"])
+def test_every_answer_has_one_request_id(proxy, proxy_alone, given):
+    for caller, path in ((proxy, "/api/health"), (proxy, "/nowhere"), (proxy, "/api/%zz"), (proxy_alone, "/api/")):
+        [made] = caller.call("GET", path, headers={"X-Request-ID": given} if given else None
+                             ).headers.get_all("X-Request-ID")
+        # nginx refuses %zz before it has read the headers.
+        assert made == given if given == "abc-123" and path != "/api/%zz" else len(made) == 32
+
+
+@pytest.mark.parametrize(("raw", "headers"), [
+    (b"x", {"Content-Length": str(12 * 2**20)}),
+    ([b"x" * 2**20] * 10 + [b"x"], {}),  # a list is sent in chunks
+], ids=["announced", "chunked"])
+def test_no_body_too_large_reaches_the_service(proxy_alone, raw, headers):
+    assert_failure(proxy_alone.call("POST", "/api/leads/", raw=raw, headers=headers), 413, "too_large")
+
+
+def test_nul_in_a_path(proxy):
+    assert_failure(proxy.get("/api/leads/search/a%00b"), 422, "validation_failed",
+                   PROBLEMS["validation_failed"].sentence.format(fields="path"), {"path": [NUL]})
+
+
+@pytest.mark.parametrize("path", ["/api/%zz", "/../x", "/../x?%00", "/api/leads/search/" + "x" * 9000])
+def test_malformed_request_line(proxy, path):
+    assert_failure(proxy.get(path), 400, "bad_request")
+
+
+def test_method_that_nginx_refuses(proxy):
+    assert_failure(proxy.call("TRACE", "/api/leads/"), 405, "method_not_allowed")
+
+
+def test_service_down(proxy_alone):
+    reply = proxy_alone.get("/api/leads/")
+    assert_failure(reply, 503, "unavailable")
+    assert reply.headers["Retry-After"] == "1"
+
+
+def test_credentials_pass(db_url, tmp_path):
+    with connected(db_url) as own:
+        secret = keys.create(own, "nginx", "reader", None)
+    with (service(tmp_path / "log", DATABASE_URL=db_url, WEB_CONCURRENCY=1, LEADS_AUTH="keys") as (_, guarded),
+          nginx(tmp_path, guarded.address) as caller):
+        assert_failure(caller.get("/api/leads/"), 401, "unauthorized")
+        for name, value in (("Authorization", f"Bearer {secret}"), ("X-API-Key", secret)):
+            assert caller.call("GET", "/api/leads/", headers={name: value}).status == 200
+            # Nobody can have nginx leave it out.
+            stripped = caller.call("GET", "/api/leads/", headers={name: value, "Connection": f"close, {name}"})
+            assert stripped.status == 200
+        refused = caller.call("POST", "/api/leads/", {"name": "x"}, headers={"X-API-Key": secret})
+        assert_failure(refused, 403, "forbidden")
+    assert secret not in (tmp_path / "leads.access.log").read_text()
+
+
+def test_log_holds_no_search_terms(running, tmp_path):
+    with nginx(tmp_path, running.address) as caller:
+        for path in ("/api/leads/search/secret", "/api/leads/owner/secret", "/api/leads/?q=secret"):
+            assert caller.get(path).status == 200
+    log = (tmp_path / "leads.access.log").read_text()
+    assert log.count(" GET /api/leads/") == 3
+    assert "secret" not in log
+
+
+NOT_REQUESTS = {
+    "no request line": b"hello\r\n\r\n",
+    "bad version": b"GET /api/leads/search/secret HTTP/9.9\r\n\r\n",
+    "bad method": b"GE /api/leads/search/secret HTTP/1.1\r\n\r\n",
+    "bad header name": b"GET /api/ HTTP/1.1\r\nbad name: secret\r\n\r\n",
+    "bad header": b"GET /api/ HTTP/1.1\r\nno colon secret\r\n\r\n",
+    "too many headers": b"GET /api/ HTTP/1.1\r\n" + b"".join(b"X-%d: secret\r\n" % n for n in range(101)) + b"\r\n",
+    "header too long": b"GET /api/ HTTP/1.1\r\nX-Long: secret" + b"x" * 9000 + b"\r\n\r\n",
+    "address too long": b"GET /api/leads/search/secret" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n",
+    "two lengths": b"POST /api/leads/ HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nsecret",
+    "unknown coding": b"POST /api/leads/ HTTP/1.1\r\nTransfer-Encoding: secret\r\n\r\n",
+    "unknown expectation": b"POST /api/leads/ HTTP/1.1\r\nExpect: secret\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", NOT_REQUESTS)
+def test_what_is_no_request_is_answered_in_the_contracts_form(proxy, name):
+    reply = proxy.send(NOT_REQUESTS[name])
+    assert reply.status in (400, 405, 422), reply
+    assert reply.headers["Content-Type"].startswith("application/json")
+    assert (reply.json["success"], reply.json["data"]) == (False, None)
+    assert "secret" not in reply.body.decode()
+
+
+@pytest.mark.skipif(not SYSTEMD_ANALYZE, reason="the systemd-analyze program is not installed")
+def test_systemd_accepts_the_unit(tmp_path):
+    unit = tmp_path / "leads.service"
+    unit.write_text(deployed("leads.service", {"/srv/leads/.venv/bin/": f"{Path(sys.executable).parent}/"}))
+    said = subprocess.run([SYSTEMD_ANALYZE, "verify", unit], capture_output=True, text=True)
+    assert "leads.service" not in said.stderr

@@ -1,0 +1,158 @@
+"""Every row of the table of errors, met over HTTP: the status, the code, the shape, and no lead changed."""
+
+import contextlib
+import json
+import urllib.parse
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from leads_service.access import keys
+from leads_service.contract import problems
+from real.client import failed
+from real.postgres import connected, database_setting, sql, transaction
+from real.service import service, until
+
+LEAD, OTHER, NOBODY = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 9))
+ONE = f"/leads/{LEAD}"
+BLOCKED = "LOCK TABLE leads"
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def asked(make_database, tmp_path_factory, migrated_url):
+    """(URL, role → Caller.call with that role's key) of a service with one connection and short limits."""
+    secrets = {}
+    with connected(migrated_url) as own:
+        for role in ("reader", "admin"):
+            secrets[role] = keys.create(own, uuid.uuid4().hex, role, None)
+    with service(tmp_path_factory.mktemp("table") / "log", DATABASE_URL=migrated_url, LEADS_AUTH="keys",
+                 WEB_CONCURRENCY=1, LEADS_CONNECTIONS=1, LEADS_STATEMENT_TIMEOUT=3, LEADS_MAX_BODY=5000) as (_, caller):
+        def call(role, method, path, *, headers=None, **body):
+            key = {"X-API-Key": secrets[role]} if role in secrets else {}
+            return caller.call(method, path, headers=key | (headers or {}), **body)
+        yield migrated_url, call
+
+
+@contextlib.contextmanager
+def broken(url, state):
+    """A table whose updates fail with this SQLSTATE."""
+    sql(url, f"CREATE FUNCTION test_fail() RETURNS trigger LANGUAGE plpgsql AS "
+             f"$$ BEGIN RAISE EXCEPTION 'secret' USING ERRCODE = '{state}'; END $$")
+    sql(url, "CREATE TRIGGER test_fail BEFORE UPDATE ON leads FOR EACH ROW EXECUTE FUNCTION test_fail()")
+    try:
+        yield
+    finally:
+        sql(url, "DROP FUNCTION test_fail CASCADE")
+
+
+@contextlib.contextmanager
+def away(url):
+    """A database that lets nobody in, and nobody stay."""
+    server = urllib.parse.urlsplit(url)._replace(path="/postgres").geturl()
+    name = sql(url, "SELECT current_database()")[0][0]
+    sql(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    try:
+        sql(server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", name)
+        yield
+    finally:
+        sql(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+@contextlib.contextmanager
+def full(url, call):
+    """The one connection waits for somebody's lock."""
+    with ThreadPoolExecutor(1) as pool, transaction(url, BLOCKED):
+        pool.submit(call, "reader", "GET", ONE)
+        until(lambda: sql(url, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+        yield
+
+
+def patch(**body):
+    return "PATCH", ONE, {"body": body}
+
+
+def sent(raw, **headers):
+    return "POST", "/leads/", {"raw": raw, "headers": JSON | {name.replace("_", "-"): value
+                                                             for name, value in headers.items()}}
+
+
+DEEP = b'{"notes": ' + b'{"a":' * 200 + b"1" + b"}" * 201
+FULL = json.dumps({"name": "x", "notes": "x" * 6000}).encode()
+# What happens: the call, its status and code; what is the matter meanwhile.
+TABLE = {
+    "body not JSON": (sent(b"{"), 400, "bad_json"),
+    "body not UTF-8": (sent(b'{"name": "\xe9"}'), 400, "bad_json"),
+    "NaN": (sent(b'{"name": "x", "notes": {"a": NaN}}'), 400, "bad_json"),
+    "Infinity": (sent(b'{"name": "x", "notes": {"a": -Infinity}}'), 400, "bad_json"),
+    "nested too deep": (sent(DEEP), 400, "bad_json"),
+    "lone surrogate": (sent(rb'{"name": "\ud800"}'), 400, "bad_json"),
+    "U+0000 in a body": (patch(city="a\0"), 422, "validation_failed"),
+    "U+0000 in an address": (("GET", "/leads/search/a%00", {}), 422, "validation_failed"),
+    "too long": (patch(city="x" * 101), 422, "validation_failed"),
+    "wrong type": (patch(name=1), 422, "validation_failed"),
+    "integers are integers: 1.9": (patch(interest_level=1.9), 422, "validation_failed"),
+    "integers are integers: text": (patch(interest_level="12"), 422, "validation_failed"),
+    "integers are integers: true": (patch(interest_level=True), 422, "validation_failed"),
+    "unknown field": (patch(nom="x"), 422, "validation_failed"),
+    "unknown parameter": (("GET", "/leads/?nom=x", {}), 422, "validation_failed"),
+    "out of range": (patch(interest_level=101), 422, "validation_failed"),
+    "parameter out of range": (("GET", "/leads/?limit=0", {}), 422, "validation_failed"),
+    "not an object": (sent(b"[]"), 422, "validation_failed"),
+    "no credential": (patch(city="x"), 401, "unauthorized", None, "nobody"),
+    "a bad credential": (("PATCH", ONE, {"body": {}, "headers": {"X-API-Key": "leads_x"}}), 401, "unauthorized", None,
+                         "nobody"),
+    "a role that may not": (patch(city="x"), 403, "forbidden", None, "reader"),
+    "no such lead": (("PUT", f"/leads/{NOBODY}", {"body": {"city": "x"}}), 404, "not_found"),
+    "no such route": (("GET", "/nowhere", {}), 404, "not_found"),
+    "method not allowed": (("DELETE", "/leads/", {}), 405, "method_not_allowed"),
+    "e-mail taken": (patch(email="OTHER@example.com"), 409, "email_taken"),
+    "id taken": (("POST", "/leads/", {"body": {"name": "x", "id": LEAD}}), 409, "id_taken"),
+    "client unknown": (patch(client_id=NOBODY), 409, "foreign_key"),
+    "company unknown": (patch(company_id=NOBODY), 409, "foreign_key"),
+    "body over the limit": (sent(FULL), 413, "too_large"),
+    "chunked body over the limit": (("POST", "/leads/", {
+        "raw": b"%x\r\n%b\r\n0\r\n\r\n" % (len(FULL), FULL), "headers": JSON | {"Transfer-Encoding": "chunked"}}),
+        413, "too_large"),
+    "not application/json": (("PATCH", ONE, {"raw": "city=x", "headers": {"Content-Type": "text/plain"}}), 415,
+                             "unsupported_media_type"),
+    "compressed": (sent(b"{}", Content_Encoding="gzip"), 415, "unsupported_media_type"),
+    "deadlock": (patch(city="x"), 503, "busy", lambda url, call: broken(url, "40P01")),
+    "serialisation failure": (patch(city="x"), 503, "busy", lambda url, call: broken(url, "40001")),
+    "statement timeout": (patch(city="x"), 504, "timeout", lambda url, call: transaction(url, BLOCKED)),
+    "database down": (patch(city="x"), 503, "unavailable", lambda url, call: away(url)),
+    "pool full": (patch(city="x"), 503, "unavailable", full),
+    "read-only": (patch(city="x"), 503, "unavailable",
+                  lambda url, call: database_setting(url, "default_transaction_read_only", "on")),
+    "anything else": (patch(city="x"), 500, "internal", lambda url, call: broken(url, "P0001")),
+}
+# What a table of codes must say more than the code.
+MORE = {"unauthorized": ("WWW-Authenticate", None), "method_not_allowed": ("Allow", None),
+        "unavailable": ("Retry-After", None), "busy": ("Retry-After", None),
+        "email_taken": (None, "existing_id"), "foreign_key": (None, "field")}
+
+
+@pytest.mark.parametrize("what", TABLE)
+def test_error(asked, what):
+    (method, path, request), status, code, *more = TABLE[what]
+    (url, call), matter, role = asked, *(*more, None, None)[:2]
+    sql(url, "TRUNCATE leads CASCADE")
+    sql(url, "INSERT INTO leads (id, name, email) VALUES (%s, 'Lead', NULL), (%s, 'Other', 'other@example.com')",
+        LEAD, OTHER)
+    before = sql(url, "SELECT * FROM leads ORDER BY id")
+    with matter(url, call) if matter else contextlib.nullcontext():
+        reply = call(role or "admin", method, path, **request)
+    body = failed(reply, status, code)
+    header, key = MORE.get(code, (None, None))
+    assert header is None or reply.headers[header]
+    assert key is None or body[key]
+    assert reply.headers["X-Request-ID"]
+    assert "secret" not in reply.body.decode()
+    assert sql(url, "SELECT * FROM leads ORDER BY id") == before
+    assert until(lambda: call("reader", "GET", ONE).status == 200)
+
+
+def test_the_table_is_whole():
+    # It is about what never became a request: test_body.py, test_deploy.py.
+    assert {row[2] for row in TABLE.values()} == set(problems.PROBLEMS) - {"bad_request"}
