@@ -1,5 +1,8 @@
 """A real PostgreSQL, a schema made by the migrations, a real gunicorn, and clean tables for every test."""
 
+import shutil
+import tempfile
+
 import pytest
 
 from leads_service import config
@@ -8,6 +11,14 @@ from leads_service.database.pool import database
 from real.migrations import apply_all
 from real.postgres import databases, server, sql
 from real.service import service
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """A folder of this run's own: another run by root would close pytest's usual one to PostgreSQL's user."""
+    if not config.option.basetemp and not hasattr(config, "workerinput"):
+        config.option.basetemp = folder = tempfile.mkdtemp(prefix="leads-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,13 @@ from real.service import until
 
 def server(folder):
     """The URL of a PostgreSQL on which databases may be made: TEST_DATABASE_URL's, else an embedded one in `folder`."""
-    return os.environ.get("TEST_DATABASE_URL") or embedded.start(folder)
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        return given
+    url = embedded.start(folder)
+    for name in "fsync", "synchronous_commit", "full_page_writes":  # nothing here is to outlive this machine
+        sql(url, f"ALTER SYSTEM SET {name} = off")
+    sql(url, "SELECT pg_reload_conf()")
+    return url
 
 
 def sql(url, statement, *parameters):
