@@ -4,7 +4,7 @@ import logging
 
 from flask import Flask, current_app, g, request
 
-from leads_service.access.callers import ANYBODY, Caller, Role
+from leads_service.access.callers import ANYBODY, Caller
 from leads_service.access.keys import PREFIX, KeyRing
 from leads_service.access.networks import is_this_machine
 from leads_service.access.tokens import Tokens
@@ -13,38 +13,13 @@ from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import database
+from leads_service.web.route import PUBLIC, promise_of
 
 log = logging.getLogger(__name__)
 
 NOBODY_IS_ASKED = Sentence(
     "LEADS_AUTH vaut none : seule cette machine peut utiliser le service.",
     "LEADS_AUTH is none: only this machine may use the service.")
-PUBLIC = Role.NONE  # of a route that asks for no credential
-# The least role that each route asks for. A route that is not here is refused to everybody.
-LEAST_ROLE = {
-    ("GET", "leads.list_leads"): Role.READER,
-    ("GET", "leads.search_leads"): Role.READER,
-    ("GET", "leads.leads_by_status"): Role.READER,
-    ("GET", "leads.leads_by_owner"): Role.READER,
-    ("GET", "leads.leads_by_source"): Role.READER,
-    ("GET", "leads.get_lead"): Role.READER,
-    ("POST", "leads.create_lead"): Role.EDITOR,
-    ("PUT", "leads.update_lead"): Role.EDITOR,
-    ("PATCH", "leads.update_lead"): Role.EDITOR,
-    ("POST", "leads.convert"): Role.EDITOR,
-    ("DELETE", "leads.delete_lead"): Role.ADMIN,
-    ("GET", "files.export"): Role.ADMIN,
-    ("POST", "files.import_"): Role.ADMIN,
-    ("GET", "health.index"): PUBLIC,
-    ("GET", "health.alive"): PUBLIC,
-    ("GET", "health.ready"): PUBLIC,
-    ("GET", "health.metrics"): Role.READER,
-    ("GET", "docs.description"): PUBLIC,
-    ("GET", "docs.page"): PUBLIC,
-    ("GET", "docs.page_file"): PUBLIC,
-}
-# What tells of every company's callers, and is refused to those of one.
-_OF_ALL = {"health.metrics"}
 _ASK = {"WWW-Authenticate": 'Bearer realm="leads"'}
 _REFUSE = {"WWW-Authenticate": 'Bearer realm="leads", error="invalid_token"'}
 
@@ -63,17 +38,18 @@ def register(app: Flask, settings: Settings) -> None:
         return
     key_ring = KeyRing(database) if "keys" in settings.auth else None
     tokens = Tokens(settings) if "jwt" in settings.auth else None
+    views = app.view_functions
 
     @app.before_request
     def ask():
         asking = request._get_current_object()  # each look through the proxy takes half a microsecond
         if asking.routing_exception is not None:
             return  # 404 and 405 tell what the description tells everybody
-        rule, method = asking.url_rule, asking.method
-        if method == "OPTIONS" and rule.provide_automatic_options:
+        rule = asking.url_rule
+        if asking.method == "OPTIONS" and rule.provide_automatic_options:
             return  # answered by Flask; a browser's preflight carries no credential
-        least = LEAST_ROLE.get(("GET" if method == "HEAD" else method, rule.endpoint))
-        if least is PUBLIC:
+        promised = promise_of(views[rule.endpoint])
+        if promised and promised.role is PUBLIC:
             return
         credential = _credential(asking.environ)
         if not credential:
@@ -82,10 +58,10 @@ def register(app: Flask, settings: Settings) -> None:
         found = judge and judge.caller(credential)
         if not found:
             raise Problem("unauthorized", headers=_REFUSE)
-        if least is None:
-            log.error("%s has no line in LEAST_ROLE, so nobody may use it", rule.endpoint)
+        if not promised:
+            log.error("%s promises nothing, so nobody may use it", rule.endpoint)
             raise Problem("forbidden")
-        if found.role < least or (found.company_id and rule.endpoint in _OF_ALL):
+        if found.role < promised.role or (found.company_id and promised.all_companies_only):
             raise Problem("forbidden")
         g.leads_caller = found
         if settings.rls:

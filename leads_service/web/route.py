@@ -1,6 +1,49 @@
-"""How addresses are matched."""
+"""What a route promises, said once, on its view; and how addresses are matched."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+from marshmallow import Schema
 from werkzeug.routing import PathConverter
+
+from leads_service.access.callers import Role
+
+PUBLIC = Role.NONE  # of a route that asks for no credential
+
+
+class Promise(NamedTuple):
+    """Who may use a route, what it takes and what it gives. `promise` says what each part is."""
+
+    role: Role
+    answers: dict[int, dict[str, dict]]
+    query: type[Schema] | None
+    body: dict[str, dict]
+    body_required: bool
+    fails: tuple[str, ...]
+    all_companies_only: bool
+
+
+def promise(role: Role, answers: dict[int, dict[str, dict]], *, query: type[Schema] | None = None,
+            body: dict[str, dict] | None = None, body_required: bool = True, fails: tuple[str, ...] = (),
+            all_companies_only: bool = False) -> Callable:
+    """A decorator that gives a view its Promise; a view without one is refused to everybody.
+
+    `role` is the least one that may use it, PUBLIC for everybody; `answers` maps each status of success to the JSON
+    Schema of each media type, as `body` does for the request's (web/shapes.py makes both); `query` judges the query
+    string. `fails` are the codes of PROBLEMS that only this route has: web/openapi.py adds those of every route of its
+    kind. `all_companies_only` refuses the callers that belong to one company.
+    """
+    made = Promise(role, answers, query, body or {}, body_required, fails, all_companies_only)
+
+    def decorate(view):
+        view.promise = made
+        return view
+    return decorate
+
+
+def promise_of(view: Callable) -> Promise | None:
+    """What the view promises; None when it promises nothing."""
+    return getattr(view, "promise", None)
 
 
 class Rest(PathConverter):

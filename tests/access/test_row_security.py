@@ -21,7 +21,7 @@ from leads_service.app import create_app
 from leads_service.database import migrator
 from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import Database, database
-from leads_service.web import authorization
+from leads_service.web.route import promise
 from real.postgres import connected, sql
 from real.service import flask, free_port, until
 
@@ -299,12 +299,11 @@ def client(secured, monkeypatch):
     app = create_app(config.load({"DATABASE_URL": secured[1], "LEADS_AUTH": "keys", "LEADS_RLS": "1"}))
 
     @app.get("/by-hand")
+    @promise(Role.READER, {})
     def by_hand():
         cursor = database.connection().cursor()
         cursor.execute(EVERY)
         return {"through": names(database), "past": [name for name, in cursor]}
-
-    monkeypatch.setitem(authorization.LEAST_ROLE, ("GET", "by_hand"), Role.READER)
 
     def get(path, role, company):
         with connected(secured[0]) as own:

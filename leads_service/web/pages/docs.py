@@ -5,6 +5,9 @@ from pathlib import Path
 import flask_swagger_ui
 from flask import Blueprint, Response, current_app, request, send_from_directory
 
+from leads_service.web.route import PUBLIC, promise
+from leads_service.web.shapes import as_text
+
 blueprint = Blueprint("docs", __name__)
 _SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
 
@@ -34,12 +37,14 @@ SwaggerUIBundle({url, dom_id: "#ui", deepLinking: true, tryItOutEnabled: true, v
 
 
 @blueprint.get("/openapi.json")
+@promise(PUBLIC, {200: {"application/json": {"type": "object"}}})
 def description():
     """This description, OpenAPI 3.1."""
     return Response(current_app.extensions["leads_openapi"], mimetype="application/json")
 
 
 @blueprint.get("/docs")
+@promise(PUBLIC, {200: as_text("text/html")})
 def page():
     """The description as an interactive page."""
     return Response(_PAGE.format(root="../" if request.path.endswith("/") else ""), mimetype="text/html",
@@ -47,6 +52,7 @@ def page():
 
 
 @blueprint.get("/docs/<file>")
+@promise(PUBLIC, {200: as_text("text/javascript", "text/css", "text/html", "image/png")}, fails=("not_found",))
 def page_file(file):
     """A file that the page is made of."""
     if file == "start.js":

@@ -4,6 +4,7 @@ import io
 
 from flask import Blueprint, Response, jsonify, request
 
+from leads_service.access.callers import Role
 from leads_service.contract.lists import load_query
 from leads_service.contract.problems import Problem, validation_problem
 from leads_service.contract.sentences import in_language
@@ -15,14 +16,20 @@ from leads_service.transfer.sources import SourceError, read
 from leads_service.web import replica
 from leads_service.web.answers import company_of_caller, preferred_language
 from leads_service.web.body import bodies, read_body, require_media_type
+from leads_service.web.route import promise
+from leads_service.web.shapes import NUMBER, TEXT, as_json, as_text, list_of, object_of, success_of
 
 blueprint = Blueprint("files", __name__, url_prefix="/leads")
 MAX_REJECTS = 1000  # named in one answer; all of them are counted
 _EXPORT_QUERY = ExportQuery()
 _IMPORT_QUERY = ImportQuery()
+_IMPORTED = success_of(object_of(
+    created=NUMBER, updated=NUMBER, skipped=NUMBER, rejected=NUMBER, unknown_columns=list_of(TEXT),
+    rejects={"maxItems": MAX_REJECTS, **list_of(object_of(line=NUMBER, column=TEXT, code=TEXT, message=TEXT))}))
 
 
 @blueprint.get("/export")
+@promise(Role.ADMIN, {200: as_text(*EXPORT_TYPES.values())}, query=ExportQuery)
 def export():
     """The leads that the filters select, newest first, as a file."""
     selection, format = load_query(_EXPORT_QUERY, request.args)
@@ -44,6 +51,8 @@ def _stream(first, others):
 
 
 @blueprint.post("/import")
+@promise(Role.ADMIN, {200: as_json("Imported", _IMPORTED)}, query=ImportQuery, body=as_text(*IMPORT_TYPES),
+         fails=("email_taken", "id_taken"))
 def import_():
     """Bring in the leads of a CSV, NDJSON or JSON body."""
     forms = bodies()

@@ -8,16 +8,22 @@ from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from leads_service.access.callers import Role
 from leads_service.config import VERSION
 from leads_service.contract.problems import Problem
 from leads_service.database.migrator import pending
 from leads_service.database.pool import database
+from leads_service.web.route import PUBLIC, promise
+from leads_service.web.shapes import TEXT, as_json, as_text, object_of, success_of
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("health", __name__)
+_HEALTH = as_json("Health", object_of(status=TEXT, version=TEXT))
 
 
 @blueprint.get("/")
+@promise(PUBLIC, {200: as_json("Index", success_of(object_of(name=TEXT, version=TEXT, documentation=TEXT, openapi=TEXT,
+                                                             leads=TEXT)))})
 def index():
     """What this is, and where to read about it."""
     return jsonify(success=True, data={"name": "leads_service", "version": VERSION, "documentation": "docs",
@@ -25,12 +31,14 @@ def index():
 
 
 @blueprint.get("/health")
+@promise(PUBLIC, {200: _HEALTH})
 def alive():
     """The process answers; asks nothing of the database."""
     return jsonify(status="ok", version=VERSION)
 
 
 @blueprint.get("/health/ready")
+@promise(PUBLIC, {200: _HEALTH}, fails=("unavailable",))
 def ready():
     """The database answers and its schema is the one that this code was written for."""
     missing = pending(database)
@@ -64,6 +72,7 @@ except ValueError:
 
 
 @blueprint.get("/metrics")
+@promise(Role.READER, {200: as_text("text/plain")}, all_companies_only=True)
 def metrics():
     """What Prometheus scrapes; asks nothing of the database."""
     return Response(generate_latest(_shown), content_type=CONTENT_TYPE_LATEST)

@@ -7,7 +7,8 @@ from flask import Blueprint, json, request
 from peewee import IntegrityError
 from werkzeug.datastructures import MultiDict
 
-from leads_service.contract.lead import OTHER_ID
+from leads_service.access.callers import Role
+from leads_service.contract.lead import OTHER_ID, ConvertBody, LeadBody
 from leads_service.contract.lists import ListQuery, load_query
 from leads_service.contract.problems import LEAD_NOT_FOUND, Problem, validation_problem
 from leads_service.contract.sentences import Sentence
@@ -18,15 +19,19 @@ from leads_service.leads.record import add_lead, change_lead, id_of_email, lead_
 from leads_service.web import replica
 from leads_service.web.answers import answered, company_of_caller, lead_answer, said, success, uuid_of
 from leads_service.web.body import bodies, has_body, json_body
+from leads_service.web.route import promise
+from leads_service.web.shapes import LEAD_ANSWER, LEAD_PAGE, TEXT, UUID, as_json, json_body_of, object_of, success_of
 
 blueprint = Blueprint("leads", __name__, url_prefix="/leads")
 LIST_QUERY = ListQuery()
 
 DELETED = Sentence("Lead supprimé.", "Lead deleted.")
 CONVERTED = Sentence("Lead converti en client.", "Lead converted to a client.")
+_list = promise(Role.READER, {200: LEAD_PAGE}, query=ListQuery)
 
 
 @blueprint.get("")
+@_list
 def list_leads():
     """A page of leads, newest first, filtered and sorted as the query string says."""
     return _page()
@@ -34,6 +39,7 @@ def list_leads():
 
 @blueprint.get("/search", defaults={"q": ""})
 @blueprint.get("/search/<rest:q>")
+@_list
 def search_leads(q):
     """The leads whose name, e-mail, phone or company holds the term."""
     return _page(q=q)
@@ -41,6 +47,7 @@ def search_leads(q):
 
 @blueprint.get("/status", defaults={"status": ""})
 @blueprint.get("/status/<rest:status>")
+@_list
 def leads_by_status(status):
     """The leads with this status or pipeline label."""
     return _page(status=status)
@@ -48,6 +55,7 @@ def leads_by_status(status):
 
 @blueprint.get("/owner", defaults={"owner": ""})
 @blueprint.get("/owner/<rest:owner>")
+@_list
 def leads_by_owner(owner):
     """The leads of this owner."""
     return _page(owner=owner)
@@ -55,12 +63,17 @@ def leads_by_owner(owner):
 
 @blueprint.get("/source", defaults={"source": ""})
 @blueprint.get("/source/<rest:source>")
+@_list
 def leads_by_source(source):
     """The leads from this source."""
     return _page(source=source)
 
 
 @blueprint.post("")
+@promise(Role.EDITOR, {201: LEAD_ANSWER}, fails=("email_taken", "id_taken", "foreign_key"),
+         body=json_body_of("LeadCreate", LeadBody(), {
+             "name": "Hélène Martin", "email": "helene@example.com", "phone": "06 12 34 56 78", "status": "Nouveau",
+             "source": "web", "tags": ["vip"]}))
 def create_lead():
     """Create a lead."""
     lead = bodies().create.load(json_body())
@@ -70,6 +83,7 @@ def create_lead():
 
 
 @blueprint.get("/<lead_id>")
+@promise(Role.READER, {200: LEAD_ANSWER})
 def get_lead(lead_id):
     """One lead."""
     lead_id = uuid_of(lead_id)
@@ -77,6 +91,8 @@ def get_lead(lead_id):
 
 
 @blueprint.route("/<lead_id>", methods=["PUT", "PATCH"])
+@promise(Role.EDITOR, {200: LEAD_ANSWER}, fails=("email_taken", "foreign_key"),
+         body=json_body_of("LeadUpdate", LeadBody(partial=True), {"status": "Devis envoyé"}))
 def update_lead(lead_id):
     """Change the fields sent, and only those."""
     lead_id = uuid_of(lead_id)
@@ -89,6 +105,7 @@ def update_lead(lead_id):
 
 
 @blueprint.delete("/<lead_id>")
+@promise(Role.ADMIN, {200: as_json("Deleted", success_of(object_of(id=UUID, message=TEXT)))})
 def delete_lead(lead_id):
     """Delete a lead."""
     lead_id = uuid_of(lead_id)
@@ -98,6 +115,8 @@ def delete_lead(lead_id):
 
 
 @blueprint.post("/<lead_id>/convert")
+@promise(Role.EDITOR, {200: as_json("Converted", success_of(object_of(lead_id=UUID, client_id=UUID, message=TEXT)))},
+         body=json_body_of("Convert", ConvertBody(), {}), body_required=False, fails=("foreign_key",))
 def convert(lead_id):
     """Make a client out of a lead, or link it to the client given."""
     lead_id = uuid_of(lead_id)
