@@ -1,24 +1,14 @@
 """A real PostgreSQL, a schema made by the migrations, a real gunicorn, and clean tables for every test."""
 
-import shutil
-import tempfile
-
 import pytest
 
 from leads_service import config
 from leads_service.app import create_app
 from leads_service.database.pool import database
+from real.folder import pytest_configure  # noqa: F401 - pytest looks for it here
 from real.migrations import apply_all
-from real.postgres import databases, server, sql
+from real.postgres import databases, empty, server
 from real.service import service
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_configure(config):
-    """A folder of this run's own: another run by root would close pytest's usual one to PostgreSQL's user."""
-    if not config.option.basetemp and not hasattr(config, "workerinput"):
-        config.option.basetemp = folder = tempfile.mkdtemp(prefix="leads-tests-")
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +41,7 @@ def running(migrated_url, tmp_path_factory):
 @pytest.fixture
 def db_url(migrated_url):
     """The migrated database, its tables empty."""
-    sql(migrated_url, "TRUNCATE leads, clients, companies CASCADE")
+    empty(migrated_url)
     return migrated_url
 
 

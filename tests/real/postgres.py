@@ -46,7 +46,7 @@ def connected(url):
 
 @contextlib.contextmanager
 def databases(server_url):
-    """A function that makes an empty database on a server and gives its URL; all are dropped afterwards."""
+    """A function that makes an empty database on a server and gives its URL; a server that stays has all dropped."""
     made = []
 
     def make():
@@ -56,8 +56,16 @@ def databases(server_url):
         return urllib.parse.urlsplit(server_url)._replace(path=f"/{name}").geturl()
 
     yield make
-    for name in made:
+    for name in made if os.environ.get("TEST_DATABASE_URL") else ():  # each drop waits for a checkpoint
         sql(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def empty(url):
+    """Take the rows out of the tables that hold any, as fast as that goes: it is done before most tests."""
+    sql(url, """DO $$ BEGIN
+        IF EXISTS (SELECT FROM leads) OR EXISTS (SELECT FROM clients) OR EXISTS (SELECT FROM companies) THEN
+            TRUNCATE leads, clients, companies CASCADE;
+        END IF; END $$""")
 
 
 def with_options(url, options):

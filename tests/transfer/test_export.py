@@ -98,7 +98,7 @@ LEADS = st.lists(st.fixed_dictionaries({"name": TEXT.filter(str.strip)}, optiona
 
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(leads=LEADS)
 def test_export_import_export_changes_nothing(db_url, format, leads):
     with connected(db_url) as own:

@@ -1,0 +1,17 @@
+"""A folder of this run's own for all that its tests start."""
+
+import shutil
+import tempfile
+
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Not pytest's usual folder: another run by root would close it to PostgreSQL's user, whose servers then die.
+
+    It goes with the run; pytest's --basetemp names one that stays.
+    """
+    if not config.option.basetemp and not hasattr(config, "workerinput"):
+        config.option.basetemp = folder = tempfile.mkdtemp(prefix="leads-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
