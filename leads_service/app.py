@@ -15,7 +15,7 @@ from leads_service.web import authorization, errors, observability, openapi
 from leads_service.web import replica as replica_cookies
 from leads_service.web.body import Bodies
 from leads_service.web.pages import docs
-from leads_service.web.route import Rest
+from leads_service.web.route import Rest, Segment
 from leads_service.web.routes import files, health, leads
 
 
@@ -30,7 +30,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app.json.ensure_ascii = False
     app.url_map.strict_slashes = False  # rules end in no slash, addresses may
     app.url_map.merge_slashes = False  # a search term may hold two
-    app.url_map.converters["rest"] = Rest
+    app.url_map.converters |= {"default": Segment, "rest": Rest}
     app.extensions["leads_settings"] = settings
     app.extensions["leads_bodies"] = Bodies(settings)
 

@@ -108,7 +108,7 @@ class Phone(Text):
 class Stage(Text):
     """A word of the stage vocabulary; gives the stage."""
 
-    described = {"description": f"Case and accents do not count: {vocabulary.ACCEPTED_STAGES}."}
+    described = {"enum": [*vocabulary.STAGE_WORDS], "description": "Case and accents do not count."}
 
     def _meaning(self, text):
         stage = vocabulary.stage_of(text)
@@ -120,8 +120,8 @@ class Stage(Text):
 class Status(Text):
     """A word of the status vocabulary or a pipeline label; gives a vocabulary.Pipeline."""
 
-    described = {"description": f"Case and accents do not count: {vocabulary.ACCEPTED_STATUSES}. "
-                                "A pipeline label means a stage too."}
+    described = {"enum": [*vocabulary.STATUS_WORDS],
+                 "description": "Case and accents do not count. A pipeline label means a stage too."}
 
     def _meaning(self, text):
         pipeline = vocabulary.pipeline_of(text)
@@ -202,7 +202,7 @@ class Activities(_Described, fields.Raw):
 class Moment(Text):
     """An ISO 8601 date or time, UTC when it names no offset; `end` makes a bare date the end of its day."""
 
-    described = {"description": "ISO 8601 date or time, UTC when it names no offset."}
+    described = {"format": "date-time", "description": "ISO 8601 date or time, UTC when it names no offset."}
 
     def __init__(self, *, end: bool = False, **kwargs):
         super().__init__(**kwargs)

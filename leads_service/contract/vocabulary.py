@@ -17,7 +17,7 @@ class Pipeline(NamedTuple):
     stage: str | None = None
 
 
-_STATUS_WORDS = {
+STATUS_WORDS = {
     "active": Pipeline("active"), "actif": Pipeline("active"),
     "archived": Pipeline("archived"), "archivé": Pipeline("archived"),
     "converti": Pipeline("converti"), "converted": Pipeline("converti"),
@@ -25,13 +25,13 @@ _STATUS_WORDS = {
     "En cours": Pipeline("active", "contacted"), "Devis envoyé": Pipeline("active", "proposal"),
     "Gagné": Pipeline("converti", "won"), "Perdu": Pipeline("archived", "lost"),
 }
-_STAGE_WORDS = {
+STAGE_WORDS = {
     "new": "new", "nouveau": "new", "contacted": "contacted", "contacté": "contacted",
     "proposal": "proposal", "devis envoyé": "proposal", "negotiation": "negotiation", "négociation": "negotiation",
     "won": "won", "gagné": "won", "lost": "lost", "perdu": "lost",
 }
-ACCEPTED_STATUSES = ", ".join(_STATUS_WORDS)
-ACCEPTED_STAGES = ", ".join(_STAGE_WORDS)
+ACCEPTED_STATUSES = ", ".join(STATUS_WORDS)
+ACCEPTED_STAGES = ", ".join(STAGE_WORDS)
 
 
 def fold(text: str) -> str:
@@ -42,8 +42,8 @@ def fold(text: str) -> str:
     return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).casefold().split())
 
 
-_PIPELINES = {fold(word): pipeline for word, pipeline in _STATUS_WORDS.items()}
-_STAGES = {fold(word): stage for word, stage in _STAGE_WORDS.items()}
+_PIPELINES = {fold(word): pipeline for word, pipeline in STATUS_WORDS.items()}
+_STAGES = {fold(word): stage for word, stage in STAGE_WORDS.items()}
 
 
 def pipeline_of(word: str) -> Pipeline | None:

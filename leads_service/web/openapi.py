@@ -3,16 +3,16 @@
 import re
 
 from flask import Flask, json
-from peewee import CharField, ForeignKeyField, IntegerField, TextField, UUIDField
-from playhouse.postgres_ext import ArrayField, BinaryJSONField, DateTimeTZField
 
 from leads_service.config import VERSION as SERVICE_VERSION
-from leads_service.contract.lead import LEAD_COLUMNS
+from leads_service.contract.fields import Activities, Notes, Stage, Status, Tags, Uuid, WholeNumber
+from leads_service.contract.lead import LEAD_COLUMNS, LeadBody
 from leads_service.contract.problems import PROBLEMS
 from leads_service.contract.sentences import in_language
-from leads_service.database.tables import Lead
+from leads_service.contract.vocabulary import STAGES, STATUSES
+from leads_service.web.authorization import NOBODY_IS_ASKED
 from leads_service.web.route import PUBLIC, promise_of
-from leads_service.web.shapes import NUMBER, TEXT, VERSION, list_of, object_of, parameters
+from leads_service.web.shapes import NUMBER, TEXT, UUID, VERSION, list_of, object_of, parameters
 
 
 def described_rules(app: Flask) -> list:
@@ -22,53 +22,59 @@ def described_rules(app: Flask) -> list:
 
 
 def documented_path(rule) -> str:
-    """The path of a route as OpenAPI writes it, and the list with the slash that its users write."""
-    path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-    return "/leads/" if path == "/leads" else path
+    """The path of a route as OpenAPI writes it."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
 
 
 def document(app: Flask) -> str:
     """The OpenAPI 3.1 document of every route of `app` whose view makes a promise, as JSON text."""
-    asked = bool(app.extensions["leads_settings"].auth)
+    settings = app.extensions["leads_settings"]
     schemas, paths = {"Lead": _LEAD, "Failure": _FAILURE}, {}
     for rule in described_rules(app):
         view = app.view_functions[rule.endpoint]
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
             operation = _operation(rule, method, view, schemas)
-            if asked and view.promise.role is PUBLIC:
+            role = view.promise.role
+            if settings.auth and role is PUBLIC:
                 operation["security"] = []
-            elif asked:
+            elif settings.auth:
                 _add_failures(operation, "unauthorized", "forbidden")
-                operation["responses"]["403"]["description"] += f"The least role: {view.promise.role.name.lower()}."
+                operation["responses"]["403"]["description"] += f"The least role: {role.name.lower()}."
+            elif not settings.allow_open:
+                _add_failures(operation, "forbidden")
+                operation["responses"]["403"]["description"] += in_language(NOBODY_IS_ASKED, "en")
             paths.setdefault(documented_path(rule), {})[method.lower()] = operation
-    made = {"openapi": VERSION, "info": _INFO, "servers": [{"url": "."}], "paths": paths,
-            "components": {"schemas": schemas}}
-    if asked:
-        made["components"]["securitySchemes"] = _SECURITY
-        made["security"] = [{name: []} for name in _SECURITY]
-    return json.dumps(made)
+    schemes = _SECURITY if settings.auth else {}
+    return json.dumps({
+        "openapi": VERSION, "info": _INFO, "servers": [{"url": "."}], "security": [{name: []} for name in schemes],
+        "paths": paths, "components": {"schemas": schemas, "securitySchemes": schemes}})
 
 
 def _operation(rule, method, view, schemas):
     promised = view.promise
+    asked = {each["name"]: each for each in parameters(promised.query)} if promised.query else {}
     operation = {
         "operationId": f"{view.__name__}_patch" if method == "PATCH" else view.__name__,
         "summary": view.__doc__,
         "tags": [rule.endpoint.partition(".")[0]],
-        "parameters": [{"in": "path", "name": name, "required": True, "schema": TEXT}
-                       for name in sorted(rule.arguments)],
+        "parameters": [_path_parameter(name, asked) for name in sorted(rule.arguments)],
         "responses": {str(status): {"description": "Success.", "content": _content(content, schemas)}
                       for status, content in promised.answers.items()},
     }
-    if promised.query:
-        # What the path says, the query string cannot say too.
-        operation["parameters"] += [each for each in parameters(promised.query) if each["name"] not in rule.arguments]
+    # What the path says, the query string cannot say too.
+    operation["parameters"] += [each for name, each in asked.items() if name not in rule.arguments]
     if promised.body:
         operation["requestBody"] = {"required": promised.body_required, "content": _content(promised.body, schemas)}
-    if "201" in operation["responses"]:
-        operation["responses"]["201"]["headers"] = {"Location": {"schema": TEXT}}
     _add_failures(operation, *_failures(rule, method, promised))
+    if "201" in operation["responses"]:
+        _add_headers(operation["responses"]["201"], "Location")
     return operation
+
+
+def _path_parameter(name, asked):
+    """An argument of the path: an id, what the query string calls by the same name, or a text."""
+    schema = UUID if name.endswith("_id") else asked.get(name, {}).get("schema", TEXT)
+    return {"in": "path", "name": name, "required": True, "schema": schema}
 
 
 def _failures(rule, method, promised):
@@ -76,7 +82,7 @@ def _failures(rule, method, promised):
     if promised.body:
         yield from ("bad_json", "too_large", "unsupported_media_type")
     if promised.body or promised.query:
-        yield "validation_failed"
+        yield from ("bad_request", "validation_failed")
     if "lead_id" in rule.arguments:
         yield "not_found"
     yield from promised.fails
@@ -84,7 +90,7 @@ def _failures(rule, method, promised):
         yield from ("timeout", "unavailable")
         if method != "GET":
             yield "busy"
-    yield "internal"
+    yield from ("method_not_allowed", "internal")
 
 
 def _content(content, schemas):
@@ -106,31 +112,48 @@ def _add_failures(operation, *codes):
         failure["description"] += f"`{code}`: {sentence} "
         example = {"success": False, "data": None, "error": sentence, "code": code, "detail": sentence}
         failure["content"]["application/json"].setdefault("examples", {})[code] = {"value": example}
+        if code in _HEADERS:
+            _add_headers(failure, _HEADERS[code])
+
+
+def _add_headers(response, *names):
+    response["headers"] = {name: {"schema": TEXT, "required": True} for name in names}
 
 
 def _failure():
     return {"description": "", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}}}
 
 
-def _column_schema(name):
-    field = Lead._meta.columns[name]
-    if name == "activities":
-        return {"type": "array", "items": {"type": "object"}}
-    kind, extra = _JSON_TYPES[type(field.rel_field if isinstance(field, ForeignKeyField) else field)]
-    return {"type": [kind, "null"] if field.null else kind, **extra}
-
-
-_JSON_TYPES = {
-    UUIDField: ("string", {"format": "uuid"}), CharField: ("string", {}), TextField: ("string", {}),
-    IntegerField: ("integer", {}), DateTimeTZField: ("string", {"format": "date-time"}),
-    BinaryJSONField: ("object", {}), ArrayField: ("array", {"items": {"type": "string"}}),
+# What a lead's field of each kind is in an answer; every other kind is a text.
+_ANSWERED = {
+    Uuid: UUID, WholeNumber: NUMBER, Notes: {"type": "object"}, Tags: list_of(TEXT),
+    Activities: list_of({"type": "object"}),
+    Stage: {**TEXT, "description": f"One of {', '.join(STAGES)}."},
+    Status: {**TEXT, "description": f"One of {', '.join(STATUSES)}."},
 }
+_NEVER_NULL = (WholeNumber, Notes, Tags, Activities)
+_TIME = {"type": "string", "format": "date-time"}
+
+
+def _column_schema(name):
+    field = LeadBody().fields.get(name)
+    if not field:
+        return _TIME  # created_at and updated_at, which nobody sends
+    schema = _ANSWERED.get(type(field), TEXT)
+    if field.required or name == "id" or isinstance(field, _NEVER_NULL):
+        return schema
+    return {**schema, "type": [schema["type"], "null"]}
+
+
 _INFO = {
     "title": "Leads", "version": SERVICE_VERSION, "license": {"name": "MIT", "identifier": "MIT"},
     "description": "Les prospects (leads) de l'ERP. Field names are also accepted in camelCase; error sentences are "
                    "French, or English when Accept-Language prefers it. Every answer has an X-Request-ID: the "
                    "request's own when it matches [A-Za-z0-9_.-]{1,64}, otherwise a new one.",
 }
+# What a failure tells in a header.
+_HEADERS = {"unauthorized": "WWW-Authenticate", "method_not_allowed": "Allow", "unavailable": "Retry-After",
+            "busy": "Retry-After"}
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a JSON Web Token."},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from marshmallow import Schema
-from werkzeug.routing import PathConverter
+from werkzeug.routing import BaseConverter, PathConverter
 
 from leads_service.access.callers import Role
 
@@ -44,6 +44,16 @@ def promise(role: Role, answers: dict[int, dict[str, dict]], *, query: type[Sche
 def promise_of(view: Callable) -> Promise | None:
     """What the view promises; None when it promises nothing."""
     return getattr(view, "promise", None)
+
+
+class Segment(BaseConverter):
+    """A part of a path that is an argument: anything but a short word, which names a route.
+
+    Without it DELETE /leads/export would ask for the lead "export", and the Allow of POST /leads/export would name
+    what can be done with a lead.
+    """
+
+    regex = r"(?![a-z]{1,31}\Z)[^/]+"  # a UUID may be all letters, and has 32 of them
 
 
 class Rest(PathConverter):

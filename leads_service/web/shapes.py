@@ -38,17 +38,36 @@ def as_text(*media_types: str) -> dict[str, dict]:
 
 
 def json_body_of(name: str, body: Schema, example: dict) -> dict[str, dict]:
-    """The content of a request whose JSON `body` judges."""
+    """The content of a request whose JSON `body` judges.
+
+    Fields are named in snake_case alone: no schema that tools take says "either spelling, or both with one value".
+    """
     schema = _converter.schema2jsonschema(body)
-    fields = schema["properties"]
-    fields |= {alias: fields.get(name, {"description": "Ignored."}) for alias, name in body.aliases.items()}
-    fields |= {name: {"description": "Ignored."} for name in body.ignored}
-    return as_json(name, {**schema, "examples": [example]})
+    fields = {field: _blanks_told(described) for field, described in schema["properties"].items()}
+    fields |= {ignored: {"description": "Ignored."} for ignored in body.ignored}
+    if body.partial and "id" in fields:
+        fields["id"] = {**UUID, "readOnly": True, "description": "The one in the path, if any."}
+    return as_json(name, {**schema, "properties": fields, "examples": [example]})
 
 
 def parameters(query: type[Schema]) -> list[dict]:
     """The parameters that `query` takes, as OpenAPI describes them."""
-    return _converter.schema2parameters(query(), location="query")
+    return [{**parameter, "schema": _blanks_told(parameter["schema"])}
+            for parameter in _converter.schema2parameters(query(), location="query")]
+
+
+def _blanks_told(schema):
+    """`schema` with what a field's kind leaves unsaid: a blank text is null where null is allowed, else refused."""
+    nullable, kind = "null" in schema["type"], schema["type"]
+    if kind == "array":
+        return {**schema, "items": _blanks_told(schema["items"])}
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], *(["", None] if nullable else [])]}
+    if "format" in schema and nullable:
+        return {"anyOf": [schema, {"const": ""}]}
+    if kind == "string" and "format" not in schema:
+        return {**schema, "pattern": r"\S"}
+    return schema
 
 
 LEAD_ANSWER = as_json("LeadAnswer", success_of(LEAD))

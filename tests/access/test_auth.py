@@ -182,7 +182,7 @@ def test_the_description_says_who_may_do_what(guarded, running):
     described = guarded[0].get("/openapi.json").json
     assert set(described["components"]["securitySchemes"]) == {"bearer", "key"}
     assert described["paths"]["/health"]["get"]["security"] == []
-    create = described["paths"]["/leads/"]["post"]
+    create = described["paths"]["/leads"]["post"]
     assert "security" not in create
     assert {"401", "403"} <= create["responses"].keys()
     assert "editor" in json.dumps(create["responses"]["403"])

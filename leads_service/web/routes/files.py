@@ -23,6 +23,7 @@ blueprint = Blueprint("files", __name__, url_prefix="/leads")
 MAX_REJECTS = 1000  # named in one answer; all of them are counted
 _EXPORT_QUERY = ExportQuery()
 _IMPORT_QUERY = ImportQuery()
+_FILE = as_text(*IMPORT_TYPES) | {"application/json": list_of({"type": "object"})}
 _IMPORTED = success_of(object_of(
     created=NUMBER, updated=NUMBER, skipped=NUMBER, rejected=NUMBER, unknown_columns=list_of(TEXT),
     rejects={"maxItems": MAX_REJECTS, **list_of(object_of(line=NUMBER, column=TEXT, code=TEXT, message=TEXT))}))
@@ -51,7 +52,7 @@ def _stream(first, others):
 
 
 @blueprint.post("/import")
-@promise(Role.ADMIN, {200: as_json("Imported", _IMPORTED)}, query=ImportQuery, body=as_text(*IMPORT_TYPES),
+@promise(Role.ADMIN, {200: as_json("Imported", _IMPORTED)}, query=ImportQuery, body=_FILE,
          fails=("email_taken", "id_taken"))
 def import_():
     """Bring in the leads of a CSV, NDJSON or JSON body."""

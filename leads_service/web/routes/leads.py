@@ -1,11 +1,9 @@
 """The leads routes: one short function each."""
 
 import functools
-from urllib.parse import parse_qsl
 
 from flask import Blueprint, json, request
 from peewee import IntegrityError
-from werkzeug.datastructures import MultiDict
 
 from leads_service.access.callers import Role
 from leads_service.contract.lead import OTHER_ID, ConvertBody, LeadBody
@@ -140,11 +138,10 @@ def _write(action, values):
 
 @functools.lru_cache(512)
 def _listing(query_string, path_values):
-    """What a list's address means. Kept, because the same lists are asked for again and again, and judging one takes
-    as long as finding its rows."""
-    arguments = MultiDict(parse_qsl(query_string.decode(), keep_blank_values=True, errors="werkzeug.url_quote"))
+    """What a list's address means. Kept by its query string, of which request.args is made, because the same lists
+    are asked for again and again, and judging one takes as long as finding its rows."""
     # Every route answers with and without a slash at its end, which is why none belongs to the value.
-    return load_query(LIST_QUERY, arguments, **{name: value.removesuffix("/") for name, value in path_values})
+    return load_query(LIST_QUERY, request.args, **{name: value.removesuffix("/") for name, value in path_values})
 
 
 def _page(**path_values):
