@@ -1,4 +1,4 @@
-"""The README's backup and restore commands, run as they stand there."""
+"""The backup and restore commands, run as they stand there."""
 
 import re
 import subprocess
@@ -10,13 +10,13 @@ from leads_service.database import embedded, migrator
 from real.postgres import connected, sql
 from real.service import ROOT, service, until
 
-BACKUP = (ROOT / "README.md").read_text().partition("\n### Backup\n")[2].partition("\n### ")[0]
+BACKUP = (ROOT / "docs" / "running.md").read_text().partition("\n## Backup\n")[2].partition("\n## ")[0]
 DUMP, RESTORE, EMBEDDED = re.findall(r"^```bash\n(.+?)^```", BACKUP, re.MULTILINE | re.DOTALL)
 TABLES = ("leads", "clients", "companies", "leads_migrations", "leads_migrations_made")
 
 
 def run(commands, data_dir, folder):
-    """Run the README's lines in `folder`, with the PostgreSQL under `data_dir` as the service's own."""
+    """Run these lines in `folder`, with the PostgreSQL under `data_dir` as the service's own."""
     for written, here in {"$PWD/.venv": sys.prefix, "$PWD/var": str(data_dir)}.items():
         commands = commands.replace(written, here)
     subprocess.run(["bash", "-euc", commands], cwd=folder, check=True)
