@@ -20,9 +20,9 @@ from leads_service.web.openapi import described_rules, documented_path
 from real.postgres import sql
 from real.service import ROOT
 
-README, CHANGELOG = ROOT / "README.md", ROOT / "CHANGELOG.md"
+TOP = ROOT / "README.md", ROOT / "CHANGELOG.md"
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in
-         (README, CHANGELOG, *sorted((ROOT / "docs").glob("*.md")))}
+         (*TOP, *sorted((ROOT / "docs").glob("*.md")))}
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 QUOTED = re.compile(r"`([^`\n]+)`")
 
@@ -183,7 +183,7 @@ def test_the_calls_answer_what_is_shown(api, page):
 
 
 def test_readme_shows_five_calls_and_api_md_the_others():
-    assert len(list(calls(README.read_text()))) == 5
+    assert len(list(calls(PAGES["README.md"]))) == 5
     assert len(list(calls(PAGES["docs/api.md"]))) > 15
 
 
@@ -212,7 +212,7 @@ def test_paths_lead_somewhere(page):
 
 
 def test_the_readme_is_short():
-    lines = README.read_text().splitlines()
+    lines = PAGES["README.md"].splitlines()
     assert len(lines) <= 200
     assert [line for line in lines if len(line) > 200] == []
 
