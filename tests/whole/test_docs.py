@@ -15,7 +15,10 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import leads_service
 from leads_service import cli, config
+from leads_service.contract.lead import LEAD_COLUMNS
+from leads_service.contract.lists import ListQuery
 from leads_service.contract.problems import PROBLEMS
+from leads_service.contract.vocabulary import ACCEPTED_STAGES, ACCEPTED_STATUSES, Pipeline, pipeline_of, stage_of
 from leads_service.web.openapi import described_rules, documented_path
 from real.postgres import sql
 from real.service import ROOT
@@ -72,6 +75,26 @@ def test_every_code_is_in_the_table_with_its_status():
     documented = [(int(status), QUOTED.match(code)[1]) for status, code, _ in
                   rows("docs/api.md", "status | code | when")]
     assert sorted(documented) == sorted((kind.status, code) for code, kind in PROBLEMS.items())
+
+
+def test_every_field_is_told_in_its_order():
+    told = PAGES["docs/api.md"].partition("\n## Fields\n")[2].partition("\n\n- ")[0]
+    assert tuple(QUOTED.findall(told)) == LEAD_COLUMNS
+    assert f"these {len(LEAD_COLUMNS)} fields" in told
+
+
+def test_every_list_parameter_is_in_the_table():
+    documented = [name for names, _ in rows("docs/api.md", "parameter | meaning") for name in QUOTED.findall(names)]
+    assert sorted(documented) == sorted(ListQuery().fields)
+
+
+def test_every_word_is_in_the_tables_with_its_meaning():
+    statuses = {word: Pipeline(status, None if stage == "unchanged" else stage) for words, status, stage in
+                rows("docs/api.md", "word in `status` | status | stage") for word in words.split(", ")}
+    assert statuses == {word: pipeline_of(word) for word in ACCEPTED_STATUSES.split(", ")}
+    stages = {word: stage for words, stage in rows("docs/api.md", "word in `stage` | stage")
+              for word in words.split(", ")}
+    assert stages == {word: stage_of(word) for word in ACCEPTED_STAGES.split(", ")}
 
 
 def test_every_metric_is_in_the_table_with_its_labels():
