@@ -204,7 +204,7 @@ def run(name, process, address, prefix, seconds):
           f"workers {memory:.0f} MB", flush=True)
     for kind, number in KINDS.items():
         if kind is never_reads and not prefix:
-            continue  # holds a thread, as the README says
+            continue  # holds a thread, as docs/running.md says
         with multiprocessing.Manager() as manager, Memory(process) as used:
             answers = manager.list()
             attacker = multiprocessing.Process(target=attack, args=(kind.__name__, address, prefix, answers))
