@@ -44,7 +44,7 @@ def create(database: Database, name: str, role: str, company_id: uuid.UUID | Non
     secret = PREFIX + secrets.token_urlsafe(32)
     database.execute_sql(
         "INSERT INTO leads_keys (name, sha256, ending, role, company_id) VALUES (%s, %s, %s, %s, %s)",
-        (name, _digest(secret), secret[-4:], role, company_id and str(company_id)))
+        (name, _digest(secret), secret[-4:], role, company_id and str(company_id)), writes=True)
     return secret
 
 
@@ -57,7 +57,8 @@ def listed(database: Database) -> list[Key]:
 def revoke(database: Database, name: str) -> bool:
     """Revoke the key; False when there is none of that name. Processes hear of it within FRESH seconds."""
     return database.execute_sql(
-        "UPDATE leads_keys SET revoked_at = coalesce(revoked_at, now()) WHERE name = %s", (name,)).rowcount > 0
+        "UPDATE leads_keys SET revoked_at = coalesce(revoked_at, now()) WHERE name = %s", (name,),
+        writes=True).rowcount > 0
 
 
 def _digest(secret):

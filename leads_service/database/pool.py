@@ -21,7 +21,7 @@ from playhouse.pool import MaxConnectionsExceeded, PoolConnection, PooledPostgre
 from prometheus_client import Gauge
 from psycopg2.extensions import parse_dsn
 
-from leads_service.database.acting import OPERATOR, acting_for, demand_row_security
+from leads_service.database.acting import acting_for, demand_row_security
 
 CONNECT_TIMEOUT = 2  # seconds, libpq's smallest; a caller hears of a dead server within 3
 POOL_TIMEOUT = 2.5  # seconds a thread waits for a connection while none of them comes back
@@ -135,37 +135,44 @@ class Database(PooledPostgresqlDatabase):
 
     # Connecting ahead of Peewee, which would wrap a failure to connect twice and so hide what it was.
 
-    def execute_sql(self, sql, params=None):
+    def execute_sql(self, sql, params=None, *, writes=False):
+        """Run one statement and give its cursor. Outside of a transaction, one that `writes` tells PostgreSQL who
+        writes; a transaction has told at its beginning."""
         if self.is_closed():
             self.connect()
-        if self._row_security and not self.in_transaction():
-            sql = acting_for.get() + sql  # one message to PostgreSQL is one transaction
+        if not self.in_transaction():
+            sql = self._told(writes) + sql  # one message to PostgreSQL is one transaction
         return super().execute_sql(sql, params)
 
-    def execute_again(self, sql, params=None):
+    def _told(self, writes):
+        """The SQL that tells PostgreSQL for whom a transaction is, where it asks, and who makes one that writes."""
+        acting = acting_for.get()
+        return (acting.scope() if self._row_security else "") + (acting.author() if writes else "")
+
+    def execute_again(self, sql, params=None, *, writes=False):
         """As execute_sql, for a text that is run again and again with parameters whose values do not change how it is
         best run: each connection has it parsed and planned once, which takes PostgreSQL longer than running it."""
         if self.is_closed():
             self.connect()
         plans = self.connection().plans
         if plans is None:
-            return self.execute_sql(sql, params)
+            return self.execute_sql(sql, params, writes=writes)
         name = plans.get(sql)
         if name is None:
             if len(plans) == MAX_PLANS:
-                return self.execute_sql(sql, params)
+                return self.execute_sql(sql, params, writes=writes)
             name = f"leads_{len(plans)}"
             numbered = itertools.count(1)
             self.execute_sql(f"PREPARE {name} AS " + re.sub("%s", lambda _: f"${next(numbered)}", sql))
             plans[sql] = name
-        return self.execute_sql(f"EXECUTE {name}" + (f"({', '.join(['%s'] * len(params))})" if params else ""), params)
+        return self.execute_sql(f"EXECUTE {name}" + (f"({', '.join(['%s'] * len(params))})" if params else ""), params,
+                                writes=writes)
 
-    def begin(self, isolation_level=None):
+    def begin(self):
         if self.is_closed():
             self.connect()
-        super().begin(isolation_level)
-        if self._row_security and acting_for.get():
-            self.cursor().execute(acting_for.get())
+        with __exception_wrapper__:
+            self.cursor().execute("BEGIN; " + self._told(writes=True))
 
     def _connect(self):
         while connection := self._take():
@@ -253,7 +260,7 @@ class Database(PooledPostgresqlDatabase):
         connection.slow_query = self.slow_query
         if self._statement_timeout:
             connection.patience = (limit or self._statement_timeout) + MARGIN
-        if self._row_security and acting_for.get() != OPERATOR:
+        if self._row_security and not acting_for.get().is_operator:
             demand_row_security(cursor)
 
     def _watch(self):
@@ -298,6 +305,13 @@ def select(sql: str, parameters: Sequence | None = None, *, again: bool = False)
     `again` as for Database.execute_again."""
     source = reads_from.get()
     return source.execute_again(sql, parameters) if again else source.execute_sql(sql, parameters)
+
+
+def write(sql: str, parameters: Sequence | None = None, *, again: bool = False):
+    """Run a statement that writes, on the primary, and give its cursor; PostgreSQL is told who writes. `again` as for
+    Database.execute_again."""
+    run = database.execute_again if again else database.execute_sql
+    return run(sql, parameters, writes=True)
 
 
 def first(cursor):

@@ -11,16 +11,17 @@ from peewee import SQL
 from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.problems import PROBLEMS, Problem
 from leads_service.contract.sentences import Sentence
-from leads_service.database.pool import database, first, select
+from leads_service.database.pool import database, first, select, write
 from leads_service.database.tables import Lead
 from leads_service.leads.filters import Condition, of_company, where
 
-_COLUMNS = ", ".join(LEAD_COLUMNS)
+# A lead's columns as SQL lists them.
+COLUMNS = ", ".join(LEAD_COLUMNS)
 
 # PostgreSQL writes a lead's JSON itself: fifteen times cheaper than fetching, converting and dumping it in Python.
-LEAD_JSON = SQL(f"(SELECT row_to_json(lead)::text FROM (SELECT {_COLUMNS}) AS lead)")
+LEAD_JSON = SQL(f"(SELECT row_to_json(lead)::text FROM (SELECT {COLUMNS}) AS lead)")
 
-_ONE = f"SELECT row_to_json(lead)::text FROM (SELECT {_COLUMNS} FROM leads WHERE "
+_ONE = f"SELECT row_to_json(lead)::text FROM (SELECT {COLUMNS} FROM leads WHERE "
 
 ANOTHER_COMPANY = Sentence("Le lead serait celui d'une autre société.", "The lead would be another company's.")
 # Whether a caller of the company (the parameter) may link the client, an SQL expression: migrations/0007_callers.py.
@@ -56,7 +57,7 @@ def add_lead(values: dict, company_id: uuid.UUID | None) -> str:
     values = {"id": uuid.uuid4()} | with_company(values, company_id)
     demand_client(values.get("client_id"), company_id)
     columns = _in_order(values)
-    return first(database.execute_again(_insert(columns), _stored(columns, values)))
+    return first(write(_insert(columns), _stored(columns, values), again=True))
 
 
 def change_lead(lead_id: uuid.UUID, changes: dict, company_id: uuid.UUID | None) -> str | None:
@@ -69,7 +70,7 @@ def change_lead(lead_id: uuid.UUID, changes: dict, company_id: uuid.UUID | None)
     values = _stored(columns, changes)
     met, parameters = _is_lead(lead_id, company_id)
     sql = _update(columns, met)
-    while (row := first(database.execute_again(sql, values + 2 * (parameters + values)))) is None:
+    while (row := first(write(sql, values + 2 * (parameters + values), again=True))) is None:
         # There is none, or another caller changed it at the same moment.
         if lead_by_id(lead_id, company_id) is None:
             return None
@@ -79,7 +80,7 @@ def change_lead(lead_id: uuid.UUID, changes: dict, company_id: uuid.UUID | None)
 def remove_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> bool:
     """Delete the lead; False when there is no such lead."""
     met, parameters = _is_lead(lead_id, company_id)
-    return database.execute_sql(f"DELETE FROM leads WHERE {met}", parameters).rowcount > 0
+    return write(f"DELETE FROM leads WHERE {met}", parameters).rowcount > 0
 
 
 def id_of_email(email: str, company_id: uuid.UUID | None) -> str | None:

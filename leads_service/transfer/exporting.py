@@ -9,6 +9,7 @@ from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.lists import Selection
 from leads_service.database.pool import Database
 from leads_service.leads.filters import conditions_of, selected
+from leads_service.leads.record import COLUMNS
 from leads_service.transfer.cells import neutral
 
 _FETCH = 1000  # rows held at a time
@@ -28,7 +29,7 @@ def export_leads(database: Database, selection: Selection, phone_prefix: str, fo
     with database.connection_context(), database.atomic():
         leads, parameters = selected(conditions_of(selection, phone_prefix, company_id))
         database.execute_sql(
-            f"DECLARE leads_export NO SCROLL CURSOR FOR SELECT {shown} FROM (SELECT {', '.join(LEAD_COLUMNS)} "
+            f"DECLARE leads_export NO SCROLL CURSOR FOR SELECT {shown} FROM (SELECT {COLUMNS} "
             f"FROM {leads} ORDER BY created_at DESC, id DESC) AS lead", parameters)
         if format == "csv":
             yield _csv([LEAD_COLUMNS])

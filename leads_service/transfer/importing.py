@@ -13,10 +13,11 @@ from peewee import DataError, IntegrityError
 from leads_service.contract.lead import LEAD_COLUMNS, LeadBody
 from leads_service.contract.problems import PROBLEMS
 from leads_service.contract.sentences import Sentence
+from leads_service.database.acting import act_as_import
 from leads_service.database.failures import database_problem, retrying
 from leads_service.database.pool import Database
 from leads_service.leads.filters import of_company, where
-from leads_service.leads.record import CLIENT_IS_OPEN
+from leads_service.leads.record import CLIENT_IS_OPEN, COLUMNS
 from leads_service.transfer.cells import array_literal, json_text
 from leads_service.transfer.rows import Incoming, Reader
 from leads_service.transfer.sources import Fault, Row, Source, SourceError
@@ -80,6 +81,7 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
     with ThreadPoolExecutor(1) as thread:
         before = failure = None
         acting = contextvars.copy_context()  # for whom, which the database asks of the thread that it is used in
+        acting.run(act_as_import)
 
         def beside(action, *arguments):
             return thread.submit(acting.run, action, *arguments)
@@ -123,9 +125,8 @@ def _batches(rows, reader) -> Iterator[tuple[list[Incoming], list[tuple[Row, Fau
     yield batch, faults
 
 
-_COLUMNS = ", ".join(LEAD_COLUMNS)
 _MADE = """CREATE TEMP TABLE IF NOT EXISTS leads_incoming ON COMMIT DROP AS
-           SELECT 0 AS number, '{}'::text[] AS given, """ + _COLUMNS + " FROM leads LIMIT 0"
+           SELECT 0 AS number, '{}'::text[] AS given, """ + COLUMNS + " FROM leads LIMIT 0"
 _SAME = " AND ".join(f"(there.{column} IS NOT DISTINCT FROM i.{column} OR '{column}' <> ALL (given))"
                      for column in LEAD_COLUMNS)
 _UPDATES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (given) THEN i.{column} ELSE there.{column} END"
@@ -135,14 +136,14 @@ _THERE = f"""
     SELECT number, there.id::text, there.id = i.id, {_SAME}, coalesce(there.own, false)
     FROM leads_incoming i CROSS JOIN LATERAL (
         SELECT *, {{met}} AS own FROM (
-            (SELECT {_COLUMNS} FROM leads l WHERE l.id = i.id LIMIT 1) UNION ALL
-            (SELECT {_COLUMNS} FROM leads l WHERE lower(l.email) = lower(i.email) LIMIT 1)) AS found
+            (SELECT {COLUMNS} FROM leads l WHERE l.id = i.id LIMIT 1) UNION ALL
+            (SELECT {COLUMNS} FROM leads l WHERE lower(l.email) = lower(i.email) LIMIT 1)) AS found
         ORDER BY found.id <> i.id LIMIT 1) AS there
     ORDER BY number"""
 _COPY_MET = f"""
-    INSERT INTO leads ({_COLUMNS}) SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL (
-        (SELECT {_COLUMNS} FROM {{real}} l WHERE l.id = i.id LIMIT 1) UNION
-        (SELECT {_COLUMNS} FROM {{real}} l WHERE lower(l.email) = lower(i.email) LIMIT 1)) AS met
+    INSERT INTO leads ({COLUMNS}) SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL (
+        (SELECT {COLUMNS} FROM {{real}} l WHERE l.id = i.id LIMIT 1) UNION
+        (SELECT {COLUMNS} FROM {{real}} l WHERE lower(l.email) = lower(i.email) LIMIT 1)) AS met
     ON CONFLICT DO NOTHING"""
 _KEYS = {"client_id": "clients", "company_id": "companies"}
 
@@ -221,7 +222,7 @@ class _Writer:
             lines = "\n".join(f"{number}\t{_copied(array_literal(sorted(each.given)))}\t"
                               + "\t".join([_copied(write(each.lead.get(column))) for column, write in _TEXT_OF.items()])
                               for number, each in enumerate(batch))
-            self._database.cursor().copy_expert(f"COPY leads_incoming (number, given, {_COLUMNS}) FROM STDIN",
+            self._database.cursor().copy_expert(f"COPY leads_incoming (number, given, {COLUMNS}) FROM STDIN",
                                                 io.StringIO(lines))
             if self._dry_run:
                 execute(_COPY_MET.format(real=self._real))
@@ -247,7 +248,7 @@ class _Writer:
             gone = [*rejected, *(number for number, *_ in there)]
             # What row security hides from a company may be in the way: then the row that meets it has to be found.
             otherwise = "" if self._company_id else "ON CONFLICT DO NOTHING"
-            made = execute(f"INSERT INTO leads ({_COLUMNS}) SELECT {_COLUMNS} FROM leads_incoming "
+            made = execute(f"INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM leads_incoming "
                            f"WHERE number <> ALL (%s) ORDER BY number {otherwise}", (gone,)).rowcount
             if made < len(batch) - len(gone):
                 raise _Raced

@@ -8,6 +8,7 @@ from itertools import islice
 from leads_service.contract.lead import LEAD_COLUMNS, LeadBody
 from leads_service.contract.vocabulary import parse_uuid
 from leads_service.database.pool import Database
+from leads_service.leads.record import COLUMNS
 from leads_service.transfer.columns import column_of
 from leads_service.transfer.rows import Reader
 from leads_service.transfer.sources import Fault, Source
@@ -84,7 +85,7 @@ def _compare(database, read, verdict):
 
 
 def _rows(database, condition, values):
-    cursor = database.execute_sql(f"SELECT {', '.join(LEAD_COLUMNS)} FROM leads WHERE {condition}", (values,))
+    cursor = database.execute_sql(f"SELECT {COLUMNS} FROM leads WHERE {condition}", (values,))
     return {str(row[0]): dict(zip(LEAD_COLUMNS, row, strict=True)) for row in cursor}
 
 

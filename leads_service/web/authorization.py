@@ -32,9 +32,11 @@ def current_caller() -> Caller:
 
 def register(app: Flask, settings: Settings) -> None:
     """Ask every request of `app` who makes it, unless the settings say that nobody is asked."""
+    app.teardown_appcontext(act_for_nobody)
     if not settings.auth:
         if not settings.allow_open:
             app.before_request(_refuse_other_machines)
+        app.before_request(lambda: _act_for(ANYBODY, None))
         return
     key_ring = KeyRing(database) if "keys" in settings.auth else None
     tokens = Tokens(settings) if "jwt" in settings.auth else None
@@ -64,11 +66,11 @@ def register(app: Flask, settings: Settings) -> None:
         if found.role < promised.role or (found.company_id and promised.all_companies_only):
             raise Problem("forbidden")
         g.leads_caller = found
-        if settings.rls:
-            act_for(found.company_id, found.role.name.lower())
+        _act_for(found, found.name)
 
-    if settings.rls:
-        app.teardown_appcontext(act_for_nobody)
+
+def _act_for(caller, name):
+    act_for(caller.company_id, caller.role.name.lower(), name, request.environ.get("leads.request_id"))
 
 
 def _refuse_other_machines():
