@@ -1,5 +1,6 @@
 """A folder of this run's own for all that its tests start."""
 
+import atexit
 import shutil
 import tempfile
 
@@ -14,4 +15,4 @@ def pytest_configure(config):
     """
     if not config.option.basetemp and not hasattr(config, "workerinput"):
         config.option.basetemp = folder = tempfile.mkdtemp(prefix="leads-tests-")
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)  # when the servers have been stopped, at exit too
