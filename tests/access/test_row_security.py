@@ -2,13 +2,9 @@
 
 import contextlib
 import io
-import os
-import shutil
-import subprocess
 import urllib.parse
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psycopg2
 import pytest
@@ -22,8 +18,9 @@ from leads_service.database import migrator
 from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import Database, database
 from leads_service.web.route import promise
+from real.pgbouncer import PGBOUNCER, pgbouncer
 from real.postgres import connected, sql
-from real.service import flask, free_port, until
+from real.service import flask
 
 OURS, THEIRS = (uuid.UUID(f"00000000-0000-4000-8000-0000000000d{n}") for n in (1, 2))
 EVERY = "SELECT name FROM leads ORDER BY name"
@@ -155,38 +152,8 @@ def test_it_ends_with_the_transaction(held):
     assert copied.getvalue() == ""
 
 
-PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
-PGBOUNCER_INI = """
-[databases]
-leads = {target}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = trust
-auth_file = {folder}/users
-pool_mode = transaction
-default_pool_size = 1
-ignore_startup_parameters = options
-"""
-
-
 @pytest.mark.skipif(not PGBOUNCER, reason="the pgbouncer program is not installed")
 def test_callers_who_share_a_poolers_connection_see_their_own(secured, tmp_path):
-    port, target = free_port(), {"port": 5432} | psycopg2.extensions.parse_dsn(secured[1])
-    tmp_path.chmod(0o755)
-    (tmp_path / "users").write_text('"leads" ""\n')
-    (tmp_path / "ini").write_text(PGBOUNCER_INI.format(
-        port=port, folder=tmp_path, target=" ".join(f"{name}='{value}'" for name, value in target.items() if value)))
-    # It refuses to run as root; to use an embedded server's socket it must be who owns that.
-    sockets = Path(target.get("host", ""))
-    as_user = ["-u", sockets.owner() if sockets.is_dir() else "nobody"] if os.geteuid() == 0 else []
-    with open(tmp_path / "log", "wb") as log:
-        process = subprocess.Popen([PGBOUNCER, *as_user, tmp_path / "ini"], stdout=log, stderr=log)
-    own = Database(None)
-    own.configure(f"postgresql://leads@127.0.0.1:{port}/leads", connections=5, recycle=60, statement_timeout=5,
-                  row_security=True)
-
     def ask(number):
         seen = set()
         for company, expected in ((OURS, ["ours"]), (THEIRS, ["theirs"]), (None, ["nobody's", "ours", "theirs"])):
@@ -199,17 +166,15 @@ def test_callers_who_share_a_poolers_connection_see_their_own(secured, tmp_path)
         own.close()
         return seen
 
-    try:
-        until(lambda: b"process up" in (tmp_path / "log").read_bytes() or process.poll() is not None)
-        assert process.poll() is None, (tmp_path / "log").read_text()
-        with ThreadPoolExecutor(5) as threads:
+    own = Database(None)
+    with pgbouncer(tmp_path, secured[1], connections=1) as pooled, ThreadPoolExecutor(5) as threads:
+        own.configure(pooled, connections=5, recycle=60, statement_timeout=5, row_security=True)
+        try:
             assert set().union(*threads.map(ask, range(50))) == {True}
-        with connected(f"postgresql://leads@127.0.0.1:{port}/leads") as other:
+        finally:
+            own.close_all()
+        with connected(pooled) as other:
             assert names(other) == []
-    finally:
-        own.close_all()
-        process.terminate()
-        process.wait(10)
 
 
 def test_an_error_leaves_nobody_behind(held):
