@@ -2,6 +2,8 @@
 
 import logging.config
 
+from gunicorn.glogging import Logger
+
 
 class _Text(logging.Formatter):
     """A line, ended by the request that it was written in."""
@@ -18,8 +20,8 @@ _FORMATTERS = {
 }
 
 
-def configure(form: str) -> logging.Formatter:
-    """Have this process log in `form` ("text" or "json"); gives the formatter, for loggers that do not propagate."""
+def configure(form: str) -> None:
+    """Have this process log in `form`, "text" or "json"."""
     logging.config.dictConfig({
         "version": 1,
         "disable_existing_loggers": False,
@@ -27,4 +29,15 @@ def configure(form: str) -> logging.Formatter:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "chosen"}},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
     })
-    return logging.getLogger().handlers[0].formatter
+
+
+class GunicornLogger(Logger):
+    """gunicorn's own log in the form that was configured.
+
+    Not by gunicorn's logconfig_dict, which turns the access log on, search terms and all.
+    """
+
+    def setup(self, cfg):
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(logging.getLogger().handlers[0].formatter)

@@ -32,14 +32,15 @@ http {
 
 
 @contextlib.contextmanager
-def nginx(folder, upstream):
-    """An nginx with deploy/nginx.conf in front of `upstream` (host:port), its files in `folder`; yields a Caller."""
+def nginx(folder, upstream, changes=None):
+    """An nginx with deploy/nginx.conf in front of `upstream` (host:port, or unix:path), its files in `folder`, and
+    `changes` {old: new} in its text; yields a Caller."""
     if not NGINX:
         pytest.skip("the nginx program is not installed")
     caller = Caller(f"127.0.0.1:{free_port()}")
     (folder / "site.conf").write_text(deployed("nginx.conf", {
-        "listen 80 ": f"listen {caller.address} ", "server 127.0.0.1:8000;": f"server {upstream};",
-        "/var/log/nginx/": f"{folder}/"}))
+        "listen 80 ": f"listen {caller.address} ", "server unix:/run/leads/leads.sock;": f"server {upstream};",
+        "/var/log/nginx/": f"{folder}/", **(changes or {})}))
     (folder / "main.conf").write_text(MAIN)
     errors = folder / "error.log"
     process = subprocess.Popen([NGINX, "-p", folder, "-c", folder / "main.conf", "-e", errors],

@@ -146,30 +146,6 @@ def test_log_holds_no_search_terms(running, tmp_path):
     assert "secret" not in log
 
 
-NOT_REQUESTS = {
-    "no request line": b"hello\r\n\r\n",
-    "bad version": b"GET /api/leads/search/secret HTTP/9.9\r\n\r\n",
-    "bad method": b"GE /api/leads/search/secret HTTP/1.1\r\n\r\n",
-    "bad header name": b"GET /api/ HTTP/1.1\r\nbad name: secret\r\n\r\n",
-    "bad header": b"GET /api/ HTTP/1.1\r\nno colon secret\r\n\r\n",
-    "too many headers": b"GET /api/ HTTP/1.1\r\n" + b"".join(b"X-%d: secret\r\n" % n for n in range(101)) + b"\r\n",
-    "header too long": b"GET /api/ HTTP/1.1\r\nX-Long: secret" + b"x" * 9000 + b"\r\n\r\n",
-    "address too long": b"GET /api/leads/search/secret" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n",
-    "two lengths": b"POST /api/leads/ HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nsecret",
-    "unknown coding": b"POST /api/leads/ HTTP/1.1\r\nTransfer-Encoding: secret\r\n\r\n",
-    "unknown expectation": b"POST /api/leads/ HTTP/1.1\r\nExpect: secret\r\nContent-Length: 0\r\n\r\n",
-}
-
-
-@pytest.mark.parametrize("name", NOT_REQUESTS)
-def test_what_is_no_request_is_answered_in_the_contracts_form(proxy, name):
-    reply = proxy.send(NOT_REQUESTS[name])
-    assert reply.status in (400, 405, 422), reply
-    assert reply.headers["Content-Type"].startswith("application/json")
-    assert (reply.json["success"], reply.json["data"]) == (False, None)
-    assert "secret" not in reply.body.decode()
-
-
 @pytest.mark.skipif(not SYSTEMD_ANALYZE, reason="the systemd-analyze program is not installed")
 def test_systemd_accepts_the_unit(tmp_path):
     unit = tmp_path / "leads.service"

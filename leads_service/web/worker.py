@@ -1,0 +1,36 @@
+"""gunicorn's threaded worker, save what it answers where no request could be read."""
+
+import json
+import os
+
+from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName, ParseException
+from gunicorn.util import write_nonblock
+from gunicorn.workers.gthread import ThreadWorker
+
+# As in contract/problems.py; gunicorn's first process, which reads this file, imports nothing of the package.
+_ERRORS = {"bad_request": ("400 Bad Request", "La requête est mal formée."),
+           "internal": ("500 Internal Server Error",
+                        "Erreur interne ; elle a été enregistrée sous la référence {reference}.")}
+
+
+class Worker(ThreadWorker):
+    """Answers in the contract's form; gunicorn's HTML and its line in the log would repeat what was sent."""
+
+    def handle_error(self, req, client, addr, exc):
+        reference = os.urandom(8).hex()
+        if isinstance(exc, ParseException) and not isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
+            code = "bad_request"
+            self.log.warning("Refused what is no request: %s", type(exc).__name__)
+        else:
+            code = "internal"
+            self.log.error("Request failed [%s]", reference, exc_info=exc)
+        status, sentence = _ERRORS[code]
+        sentence = sentence.format(reference=reference)
+        body = json.dumps({"success": False, "data": None, "error": sentence, "code": code, "detail": sentence})
+        head = (f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+                f"X-Request-ID: {reference}\r\n\r\n")
+        try:
+            write_nonblock(client, (head + body).encode())
+        except OSError:
+            self.log.debug("The client has gone.")
