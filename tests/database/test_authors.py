@@ -6,8 +6,8 @@ import uuid
 
 import jwt
 import pytest
-from conftest import connected, sql
 
+from conftest import connected, sql
 from leads_service import config
 from leads_service.access import keys
 from leads_service.app import create_app
