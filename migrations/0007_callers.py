@@ -1,7 +1,5 @@
 """API keys, and what callers need who see the leads of one company only."""
 
-import importlib
-
 from migrations.ddl import found, log, make, unmake
 
 atomic = False  # CREATE INDEX CONCURRENTLY refuses a transaction
@@ -26,7 +24,8 @@ _CLIENT_IS_OPEN = """
 # A company's leads, newest first; also what deleting a company looks for. By the span, as in 0006.
 _INDEX = ("CREATE INDEX CONCURRENTLY idx_leads_company_span ON leads "
           "(company_id, date_bin('6 hours', created_at, '2000-01-01 00:00+00') DESC) WHERE company_id IS NOT NULL")
-_REPLACED = "idx_leads_company_id"
+_REPLACED = "idx_leads_company_id"  # of 0004
+_BEFORE = f"CREATE INDEX CONCURRENTLY {_REPLACED} ON leads (company_id) WHERE company_id IS NOT NULL"
 
 
 def up(migrator, db):
@@ -38,8 +37,7 @@ def up(migrator, db):
 
 
 def down(migrator, db):
-    before = importlib.import_module("migrations.0004_indexes").INDEXES
-    make(db, "index", _REPLACED, f"CREATE INDEX CONCURRENTLY {_REPLACED} ON {before[_REPLACED]}")
+    make(db, "index", _REPLACED, _BEFORE)
     unmake(db, "index", "idx_leads_company_span")
     unmake(db, "function", "leads_client_is_open(uuid, uuid)")
     if found(db, "table", "leads_keys") and db.execute_sql("SELECT 1 FROM leads_keys LIMIT 1").fetchone():

@@ -18,6 +18,7 @@ from leads_service.contract.fields import (
     WholeNumber,
 )
 from leads_service.contract.sentences import Sentence
+from leads_service.contract.vocabulary import ACTIVE, NEW
 
 UNKNOWN = Sentence("Champ inconnu.", "Unknown field.")
 TOO_MANY_FIELDS = Sentence("Cet objet a trop de champs.", "This object has too many fields.")
@@ -103,8 +104,8 @@ class LeadBody(_Body):
             if name in lead and lead[name] is None:
                 lead[name] = empty
         if not self.partial:
-            lead.setdefault("status", "active")
-            lead.setdefault("stage", "new")
+            lead.setdefault("status", ACTIVE)
+            lead.setdefault("stage", NEW)
         return lead
 
 

@@ -159,8 +159,8 @@ class ListQuery(SelectionQuery):
         return listing
 
 
-FILTERS = ("status", "owner", "source", "stage", "segment", "city", "company", "tag", "interest_level_min",
-           "interest_level_max", "created_from", "created_to")
+# The names of the filters; leads/filters.py says what each is in SQL.
+FILTERS = tuple(name for name in SelectionQuery().fields if name != "q")
 
 
 def load_query(schema: Schema, arguments, **path_values: str):

@@ -5,8 +5,9 @@ import unicodedata
 import uuid
 from typing import NamedTuple
 
-STAGES = ("new", "contacted", "proposal", "negotiation", "won", "lost")
-STATUSES = ("active", "archived", "converti")
+STAGES = NEW, CONTACTED, PROPOSAL, NEGOTIATION, WON, LOST = (
+    "new", "contacted", "proposal", "negotiation", "won", "lost")
+STATUSES = ACTIVE, ARCHIVED, CONVERTED = ("active", "archived", "converti")
 LONGEST_WORD = 100  # characters
 
 
@@ -18,17 +19,17 @@ class Pipeline(NamedTuple):
 
 
 STATUS_WORDS = {
-    "active": Pipeline("active"), "actif": Pipeline("active"),
-    "archived": Pipeline("archived"), "archivé": Pipeline("archived"),
-    "converti": Pipeline("converti"), "converted": Pipeline("converti"),
-    "Nouveau": Pipeline("active", "new"), "À contacter": Pipeline("active", "new"),
-    "En cours": Pipeline("active", "contacted"), "Devis envoyé": Pipeline("active", "proposal"),
-    "Gagné": Pipeline("converti", "won"), "Perdu": Pipeline("archived", "lost"),
+    "active": Pipeline(ACTIVE), "actif": Pipeline(ACTIVE),
+    "archived": Pipeline(ARCHIVED), "archivé": Pipeline(ARCHIVED),
+    "converti": Pipeline(CONVERTED), "converted": Pipeline(CONVERTED),
+    "Nouveau": Pipeline(ACTIVE, NEW), "À contacter": Pipeline(ACTIVE, NEW),
+    "En cours": Pipeline(ACTIVE, CONTACTED), "Devis envoyé": Pipeline(ACTIVE, PROPOSAL),
+    "Gagné": Pipeline(CONVERTED, WON), "Perdu": Pipeline(ARCHIVED, LOST),
 }
 STAGE_WORDS = {
-    "new": "new", "nouveau": "new", "contacted": "contacted", "contacté": "contacted",
-    "proposal": "proposal", "devis envoyé": "proposal", "negotiation": "negotiation", "négociation": "negotiation",
-    "won": "won", "gagné": "won", "lost": "lost", "perdu": "lost",
+    "new": NEW, "nouveau": NEW, "contacted": CONTACTED, "contacté": CONTACTED,
+    "proposal": PROPOSAL, "devis envoyé": PROPOSAL, "negotiation": NEGOTIATION, "négociation": NEGOTIATION,
+    "won": WON, "gagné": WON, "lost": LOST, "perdu": LOST,
 }
 ACCEPTED_STATUSES = ", ".join(STATUS_WORDS)
 ACCEPTED_STAGES = ", ".join(STAGE_WORDS)

@@ -6,6 +6,7 @@ from peewee import SQL, fn
 
 from leads_service.contract.problems import LEAD_NOT_FOUND, Problem, validation_problem
 from leads_service.contract.sentences import Sentence
+from leads_service.contract.vocabulary import CONVERTED, WON
 from leads_service.database.pool import database
 from leads_service.database.tables import Client, Lead
 from leads_service.leads.filters import of_company, where
@@ -32,8 +33,8 @@ def convert_lead(lead_id: uuid.UUID, client_id: uuid.UUID | None, company_id: uu
         demand_client(client_id, company_id)
         chosen = (lead.client_id or client_id or _client_with_email(lead.email, company_id)
                   or _client_from(lead, company_id))
-        if (lead.client_id, lead.status, lead.stage) != (chosen, "converti", "won"):
-            Lead.update(client=chosen, status="converti", stage="won").where(Lead.id == lead_id).execute()
+        if (lead.client_id, lead.status, lead.stage) != (chosen, CONVERTED, WON):
+            Lead.update(client=chosen, status=CONVERTED, stage=WON).where(Lead.id == lead_id).execute()
         return chosen
 
 

@@ -3,7 +3,7 @@
 import uuid
 from typing import NamedTuple
 
-from leads_service.contract.lists import Selection
+from leads_service.contract.lists import FILTERS, Selection
 from leads_service.database.pool import first, select
 from leads_service.leads.search import search_condition
 
@@ -13,6 +13,8 @@ _FILTERS = {
     "interest_level_min": "interest_level >= %s", "interest_level_max": "interest_level <= %s",
     "created_from": "created_at >= %s", "created_to": "created_at <= %s",
 }
+if set(_FILTERS) != set(FILTERS):  # one that is not applied would answer every lead
+    raise RuntimeError(f"contract/lists.py and leads/filters.py differ in {set(_FILTERS) ^ set(FILTERS)}")
 
 
 class Condition(NamedTuple):

@@ -16,23 +16,23 @@ import time
 import uuid
 from typing import NamedTuple
 
-from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.lists import SORTS, Cursor, Listing
 from leads_service.database.pool import select
 from leads_service.leads.filters import Condition, conditions_of, how_many, selected, where
+from leads_service.leads.record import COLUMNS
 
-_COLUMNS = ", ".join(LEAD_COLUMNS)
 _RELEVANCE = "leads_relevance(%s, name, email, phone, company)"
 
-# Written exactly like the indexes' expression (migrations/0006_speed.py), or PostgreSQL would not use them.
-_SPAN = "date_bin('{}', {}, '2000-01-01 00:00+00')"
-_SPAN_OF = {"created_at": "6 hours", "interest_level": "7 days"}
+# The SQL function whose result stands for created_at in the indexes that an order can be read from
+# (migrations/0008_names.py).
+_SPAN_OF = {"created_at": "leads_quarter_day", "interest_level": "leads_week"}
 
 # The filters that have an index in the order of created_at, the choosiest first.
 _ALONG = ("owner", "source", "stage", "status")
 # Filters on a key of an order.
-_MOMENTS, _LEVELS = ("created_from", "created_to"), ("interest_level_min", "interest_level_max")
-_RANGES = {"created_at": _MOMENTS, "updated_at": _MOMENTS, "interest_level": _LEVELS + _MOMENTS}
+_MOMENTS = {"created_from": ">=", "created_to": "<="}
+_RANGES = {"created_at": {*_MOMENTS}, "updated_at": {*_MOMENTS},
+           "interest_level": {"interest_level_min", "interest_level_max", *_MOMENTS}}
 # The same order to us, but to PostgreSQL none that an index has.
 _UNINDEXED = {"created_at": "created_at + interval '0'", "updated_at": "updated_at + interval '0'",
               "name": "name || ''", "interest_level": "interest_level + 0", "relevance": _RELEVANCE}
@@ -129,11 +129,10 @@ def _along_index(listing, inside, outside=(), steps=None, along=False):
     behind, order = _behind(listing), SORTS[listing.sort]
     keys, spans = list(order), ""
     if along or listing.sort == "interest_level":
-        created, given = (_SPAN.format(_SPAN_OF[listing.sort], moment) for moment in ("created_at", "%s::timestamptz"))
+        created, given = (f"{_SPAN_OF[listing.sort]}({moment})" for moment in ("created_at", "%s::timestamptz"))
         # What PostgreSQL cannot know: a moment before another is not in a later span.
-        moments = [condition for condition in inside if condition.name in _MOMENTS]
-        inside = inside + [Condition("span", c.sql.replace("created_at", created).replace("%s", given), c.parameters)
-                           for c in moments]
+        inside = inside + [Condition("span", f"{created} {_MOMENTS[condition.name]} {given}", condition.parameters)
+                           for condition in inside if condition.name in _MOMENTS]
         place = keys.index("created_at")
         if behind:
             begin = ", ".join([*(f"%s::{order[key]}" for key in keys[:place]), given])
@@ -144,12 +143,12 @@ def _along_index(listing, inside, outside=(), steps=None, along=False):
     met, parameters = where([*inside, *behind])
     inner = _order(listing, [created if key == "span" else key for key in keys])
     if not outside:
-        return _fetch(f"SELECT {_COLUMNS} FROM leads WHERE {met} ORDER BY {inner} {_slice(listing)}", parameters,
+        return _fetch(f"SELECT {COLUMNS} FROM leads WHERE {met} ORDER BY {inner} {_slice(listing)}", parameters,
                       again=not listing.offset)
-    walked = f"SELECT {_COLUMNS}{spans} FROM leads WHERE {met} ORDER BY {inner} LIMIT {steps}"
+    walked = f"SELECT {COLUMNS}{spans} FROM leads WHERE {met} ORDER BY {inner} LIMIT {steps}"
     met, more = where(outside)
     # The outer order is the inner one, said again: nothing is sorted, and the walk ends with the last row wanted.
-    return _fetch(f"SELECT {_COLUMNS} FROM ({walked}) AS leads WHERE {met} ORDER BY {_order(listing, keys)} "
+    return _fetch(f"SELECT {COLUMNS} FROM ({walked}) AS leads WHERE {met} ORDER BY {_order(listing, keys)} "
                   f"{_slice(listing)}", [*parameters, *more], again=not listing.offset)
 
 
@@ -158,7 +157,7 @@ def _sorted_matches(listing, conditions):
     leads, parameters = selected([*conditions, *_behind(listing)])
     keys = _order(listing, [_UNINDEXED.get(key, key) for key in SORTS[listing.sort]])
     ranked = [listing.selection.term] if listing.sort == "relevance" else []
-    return _fetch(f"SELECT {_COLUMNS} FROM {leads} ORDER BY {keys} {_slice(listing)}",
+    return _fetch(f"SELECT {COLUMNS} FROM {leads} ORDER BY {keys} {_slice(listing)}",
                   [*ranked, *parameters, *ranked], f", ({_RELEVANCE})::text" if ranked else "")
 
 

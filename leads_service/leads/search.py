@@ -6,10 +6,12 @@ import re
 from leads_service.contract.phones import phone_spellings
 from leads_service.database.pool import first, select
 
-# All written exactly like the indexes' expressions (migrations/0006_speed.py), or PostgreSQL would not use them.
+# What the indexes of the search hold (migrations/0006_speed.py, 0008_names.py).
 _SEARCHED = "leads_search_text(name, email, phone, company)"
-_RARE = f"string_to_array(translate({_SEARCHED}, " r"E'abcdefghijklmnopqrstuvxyz0123456789 .@&+-\x1f', ''), NULL)"
-_FOREIGN = _SEARCHED + r" ~ E'[^\\x1f -~]'"
+_RARE = f"leads_rare_characters({_SEARCHED})"
+_FOREIGN = f"leads_is_foreign({_SEARCHED})"
+# The characters of a short term that leads_rare_characters leaves out. It keeps w, which few French names hold; but two
+# characters of which one is a w beside a letter or digit are told apart better by their neighbours.
 _USUAL = re.compile("[a-vx-z0-9 .@&+-]|(?<=[a-z0-9])w|w(?=[a-z0-9])")
 
 

@@ -1,0 +1,36 @@
+"""A migration that has shipped stays as it is, whatever changes around it: databases have run it."""
+
+import ast
+import hashlib
+
+import pytest
+
+from leads_service.database import migrator
+
+# SHA-256 of each file. A new migration gets a line when it ships; a line never changes.
+SHIPPED = {
+    "0001_tables.py": "40c71c3ee20d4fc64aa161a2cce56a95285cf08e4916f3016a4d704188c92643",
+    "0002_constraints.py": "fa200d33523eff599cefe43bdad3152b30d8cd6a61e82ae98da2de22fcb4f250",
+    "0003_timestamp_trigger.py": "961ffd177d8a1d518a5f30fe56b676ae17c6e40bf38181bafe3626a519394e8b",
+    "0004_indexes.py": "ace80c75d949b86d783ad4a821b63d6b065bc465ab211fe1e9ed14fce5d2e1c5",
+    "0005_search.py": "6c7e37014239d618c141dd40a33408240684d1baf61755d511270257d516aae1",
+    "0006_speed.py": "57119971fa00dbaf86c2da5fbe86ce6f4ac12e6dc746564574de4344313ab682",
+    "0007_callers.py": "bdfc17f483c72c61a20aebf0a4de97d73faa7724616816d5255c331c7373ec7c",
+    "0008_names.py": "b4ace5e976eced5f648882277d9ecad2ab43374175d2329cb9b6baf4ee290975",
+}
+
+
+@pytest.mark.parametrize("path", sorted(migrator.DIRECTORY.glob("0*.py")), ids=lambda path: path.name)
+def test_a_shipped_migration_is_frozen(path):
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == SHIPPED.get(path.name)
+
+
+@pytest.mark.parametrize("path", sorted(migrator.DIRECTORY.glob("0*.py")), ids=lambda path: path.name)
+def test_a_migration_stands_by_itself(path):
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module)
+    assert imported <= {"unicodedata", "peewee", "playhouse.migrations", "migrations.ddl"}

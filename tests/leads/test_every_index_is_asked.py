@@ -1,0 +1,102 @@
+"""Every index of the leads is one that a statement of the service reads: none is lost by a text that came to differ."""
+
+import uuid
+
+import pytest
+from conftest import connected, sql
+from werkzeug.datastructures import MultiDict
+
+from leads_service.contract.lists import ListQuery, load_query
+from leads_service.database import migrator
+from leads_service.database.pool import Database, reads_from
+from leads_service.leads.pages import page
+
+COMPANY = uuid.UUID("00000000-0000-4000-8000-0000000000d1")
+FILL = f"""
+    INSERT INTO companies (id, name) VALUES ('{COMPANY}', 'Ours');
+    INSERT INTO leads (name, email, phone, company, status, stage, owner, source, city, segment, tags, interest_level,
+                       company_id, created_at, updated_at)
+    SELECT (ARRAY['Zoé ', 'Émile ', 'Iwo ', 'Анна ', 'A#'])[1 + n % 5] || n, n || '@x.fr', '+336' || n,
+           'Co ' || n % 300,
+           CASE WHEN n < 900 THEN 'archived' ELSE 'active' END, CASE WHEN n < 900 THEN 'won' ELSE 'new' END,
+           'owner ' || n % 50, 'source ' || n % 50, 'city ' || n % 200, 'segment ' || n % 200,
+           ARRAY['tag ' || n % 100], n % 101, CASE n % 40 WHEN 0 THEN '{COMPANY}'::uuid END,
+           '2024-01-01'::timestamptz + make_interval(hours => n), '2025-01-01'::timestamptz + make_interval(mins => n)
+    FROM generate_series(1, 4000) AS n"""
+# Index → the list that reads it, as its query string, or a statement as the service runs it.
+ASKED = {
+    "idx_leads_created_at": "",
+    "idx_leads_updated_at": "sort=-updated_at",
+    "idx_leads_name": "sort=name",
+    "idx_leads_interest_level": "sort=interest_level&created_from=2024-02-01",
+    "idx_leads_stage": "stage=won",
+    "idx_leads_source": "source=source 7&created_to=2024-03-01",
+    "idx_leads_status_span": "status=archived",
+    "idx_leads_owner_span": "owner=owner 7",
+    "idx_leads_company_span": "company_id",  # a caller of this company
+    "idx_leads_city": "city=city 7&sort=relevance&q=zoé",
+    "idx_leads_segment": "segment=segment 7&sort=relevance&q=zoé",
+    "idx_leads_company": "company=Co 7&sort=relevance&q=zoé",
+    "idx_leads_tags": "tag=tag 7&sort=relevance&q=zoé",
+    "idx_leads_search_trgm": "q=mile",
+    "idx_leads_search_rare": "q=%23",
+    "idx_leads_search_foreign": "q=an",
+    "idx_leads_client_id": "DELETE FROM leads WHERE client_id = gen_random_uuid()",  # what deleting a client runs
+    "uq_leads_email_lower": "SELECT id FROM leads WHERE lower(email) = lower('7@x.fr')",
+    "leads_pkey": "SELECT FROM leads WHERE id = gen_random_uuid()",
+}
+PROMISED = {"idx_leads_source_created"}  # to others who read the table; the service has idx_leads_source
+
+
+class Explaining(Database):
+    """A pool that asks PostgreSQL how it would run each statement before it runs it."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.plans = ""
+
+    def execute_again(self, sql, params=None, **kwargs):
+        return self.execute_sql(sql, params, **kwargs)
+
+    def execute_sql(self, sql, params=None, **kwargs):
+        if sql.startswith(("SELECT", "DELETE")):
+            for (line,) in super().execute_sql(f"EXPLAIN {sql}", params):
+                self.plans += f"{line}\n"
+        return super().execute_sql(sql, params, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def filled_url(make_database):
+    url = make_database()
+    with connected(url) as own:
+        list(migrator.up(own))
+    sql(url, FILL)
+    sql(url, "VACUUM ANALYZE leads")
+    return url
+
+
+@pytest.mark.parametrize(("index", "asked"), ASKED.items())
+def test_every_index_is_asked(filled_url, index, asked):
+    own = Explaining()
+    own.configure(filled_url, connections=1, recycle=60, statement_timeout=0)
+    token = reads_from.set(own)
+    try:
+        own.execute_sql("SET enable_seqscan = off")
+        own.execute_sql("SET enable_sort = off")
+        if asked.startswith(("SELECT", "DELETE")):
+            own.execute_sql(asked)
+        else:
+            pairs = [pair.split("=") for pair in asked.replace("%23", "#").split("&") if "=" in pair]
+            page(load_query(ListQuery(), MultiDict(pairs)), "+33", COMPANY if asked == "company_id" else None)
+        assert f" {index} " in own.plans, own.plans
+        # An order is read from its index; at most the rows of one span are put in order (an incremental sort).
+        assert "q=" in asked or "->  Sort " not in own.plans, own.plans
+    finally:
+        reads_from.reset(token)
+        own.close_all()
+
+
+def test_no_index_is_unheard_of(filled_url):
+    found = {name for (name,) in sql(filled_url, "SELECT indexrelid::regclass::text FROM pg_index "
+                                                 "WHERE indrelid = 'leads'::regclass")}
+    assert found == ASKED.keys() | PROMISED
