@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from conftest import sql
 
+from conftest import sql
 from leads_service.contract.vocabulary import STAGES, STATUSES
 
 

@@ -3,9 +3,9 @@
 import uuid
 
 import pytest
-from conftest import connected, sql
 from werkzeug.datastructures import MultiDict
 
+from conftest import connected, sql
 from leads_service.contract.lists import ListQuery, load_query
 from leads_service.database import migrator
 from leads_service.database.pool import Database, reads_from
