@@ -29,7 +29,8 @@ from leads_service.database.pool import database
 from leads_service.transfer.exporting import export_leads
 from leads_service.transfer.formats import ON_CONFLICT, ExportQuery
 from leads_service.transfer.importing import ConflictError, import_leads
-from leads_service.transfer.sources import REJECT_HEADING, SourceError, open_source
+from leads_service.transfer.opening import open_source
+from leads_service.transfer.sources import REJECT_HEADING, SourceError
 from leads_service.transfer.verifying import verify as compare
 
 

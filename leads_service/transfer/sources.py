@@ -1,29 +1,22 @@
-"""Where leads come from: a CSV, NDJSON or JSON file, standard input, or a table of another database."""
+"""Where leads come from: a CSV, NDJSON or JSON file."""
 
-import contextlib
 import csv
 import io
 import json
 import re
-import sys
-import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
-import psycopg2
-
 from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.contract.strict_json import parse_json
-from leads_service.database.failures import driver_message
 from leads_service.transfer.cells import original
 from leads_service.transfer.columns import column_of
 
 MAX_RECORD = 32 * 2**20  # characters of one CSV record or JSON item; what is longer is an unterminated quote
 REJECT_HEADING = ["line", "column", "code", "message"]
-_FETCH = 5000
 csv.field_size_limit(MAX_RECORD)
 _UNDECODED = re.compile("[\ud800-\udfff]")
 
@@ -31,7 +24,6 @@ _WRONG_WIDTH = Sentence("La ligne a {cells} cellules, l'en-tête {headings}.",
                         "The row has {cells} cells, the header {headings}.")
 _NOT_UTF8 = Sentence("La ligne n'est pas en UTF-8.", "The row is not UTF-8.")
 _BAD_QUOTES = Sentence("Les guillemets de la ligne sont mal fermés.", "The row's quotes are not closed properly.")
-_UNREADABLE = Sentence("{name} ne peut pas être lu : {why}.", "{name} cannot be read: {why}.")
 _EMPTY = Sentence("La source est vide.", "The source is empty.")
 _NOT_TEXT = Sentence("La source n'est pas un texte en UTF-8.", "The source is not text in UTF-8.")
 _BAD_HEADER = Sentence("Les guillemets de l'en-tête sont mal fermés.", "The header's quotes are not closed properly.")
@@ -43,7 +35,6 @@ _ENDLESS = Sentence("La ligne {line} ne finit pas ; un guillemet est-il resté o
                     "The row at line {line} does not end; is a quote not closed?")
 _BROKEN_ARRAY = Sentence("La liste JSON est mal formée dans l'élément de la ligne {line}.",
                          "The JSON array is broken in the item at line {line}.")
-_NO_TABLE = Sentence("Il n'y a pas de table {table} dans cette base.", "There is no table {table} in that database.")
 _NOT_OBJECT = Sentence("Un objet JSON est attendu.", "A JSON object is expected.")
 
 
@@ -88,32 +79,6 @@ class Source:
     close: Callable[[], object] = lambda: None
 
 
-@contextlib.contextmanager
-def open_source(name: str) -> Iterator[Source]:
-    """The source that `name` means: a path, `-`, or a postgresql:// URL with an optional `table`.
-
-    Raises SourceError.
-    """
-    if re.match(r"postgres(ql)?(\+psycopg2)?://", name):
-        with _table(name) as source:
-            yield source
-    elif name == "-":
-        yield read(sys.stdin.buffer)
-    else:
-        try:
-            with open(name, "rb") as file:
-                size = file.seek(0, io.SEEK_END)
-                file.seek(0)
-                source = read(file)
-                source.size = size
-                try:
-                    yield source
-                finally:
-                    source.close()
-        except OSError as error:
-            raise SourceError(_UNREADABLE.format(name=name, why=error.strerror)) from error
-
-
 def read(file: BinaryIO) -> Source:
     """The source in `file`: JSON when it begins like JSON, else CSV. Raises SourceError."""
     buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)
@@ -141,11 +106,12 @@ def _csv(text):
     # A rejects file, corrected: what it says about each row is not part of the row.
     skipped = len(REJECT_HEADING) if headings[:4] == REJECT_HEADING else 0
     headings = headings[skipped:]
-    _check_headings(headings)
+    check_headings(headings)
     return Source(_csv_rows(reader, lines, headings, skipped), headings, cells=True)
 
 
-def _check_headings(headings):
+def check_headings(headings: list[str]) -> None:
+    """Raise SourceError unless the headings name a lead's columns."""
     known = {column_of(heading) for heading in headings}
     if not known & {"name", "contact", "company"}:
         raise SourceError(_NO_HEADER.format(found=", ".join(headings)[:200]))
@@ -281,54 +247,3 @@ def _parsed(items):
             yield Row(line, value, [text.strip()])
         else:
             yield Row(line, {}, [text.strip()], Fault("", "bad_row", _NOT_OBJECT))
-
-
-# --- another database ---
-
-@contextlib.contextmanager
-def _table(url):
-    parts = urllib.parse.urlsplit(re.sub(r"^postgres(ql)?(\+psycopg2)?://", "postgresql://", url))
-    query = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
-    table = dict(query).get("table", "leads")
-    others = urllib.parse.urlencode([pair for pair in query if pair[0] != "table"], quote_via=urllib.parse.quote)
-    try:
-        connection = psycopg2.connect(parts._replace(query=others).geturl(), connect_timeout=5,
-                                      application_name="leads_service import")
-        with contextlib.closing(connection):
-            connection.set_session(readonly=True, isolation_level="REPEATABLE READ")
-            yield _table_source(connection, table)
-    except psycopg2.Error as error:
-        raise SourceError(_UNREADABLE.format(name=table, why=driver_message(error))) from error
-
-
-def _table_source(connection, table):
-    cursor = connection.cursor()
-    cursor.execute("SET timezone = UTC")
-    cursor.execute("SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
-                   "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum", (table,))
-    columns = cursor.fetchall()
-    if not columns:
-        raise SourceError(_NO_TABLE.format(table=table))
-    headings = [name for name, _ in columns]
-    _check_headings(headings)
-    cursor.execute("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%s)", (table,))
-    expected = max(0, cursor.fetchone()[0])
-    cursor.execute("SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class c "
-                   "JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = to_regclass(%s)", (table,))
-    listed = ", ".join('"' + name.replace('"', '""') + '"::text' for name in headings)
-    rows = connection.cursor("leads_source")
-    rows.itersize = _FETCH
-    # In the order in which the rows lie: the same from run to run, and no sort of the whole table.
-    rows.execute(f"SELECT {listed} FROM {cursor.fetchone()[0]}".replace("%", "%%"))
-    source = Source(iter(()), headings, cells=True, size=expected,
-                    legacy_notes=dict(columns).get("notes") not in ("jsonb", "json"))
-    seen = 0
-
-    def numbered():
-        nonlocal seen
-        for cells in rows:
-            seen += 1
-            yield Row(seen, dict(zip(headings, cells, strict=True)), ["" if cell is None else cell for cell in cells])
-
-    source.rows, source.position = numbered(), lambda: seen
-    return source

@@ -4,7 +4,7 @@ import pytest
 
 from leads_service.contract.lead import LeadBody
 from leads_service.transfer.importing import import_leads
-from leads_service.transfer.sources import open_source
+from leads_service.transfer.opening import open_source
 from real.postgres import connected
 
 
