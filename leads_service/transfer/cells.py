@@ -3,20 +3,32 @@
 import json
 import re
 
-_ARRAY_ITEM = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|((?:[^",{}\\\s]|\\.)(?:[^",{}\\]|\\.)*?))\s*(,|\}\Z)', re.DOTALL)
-# What a spreadsheet takes for a formula, behind any number of the quotes that keep it from doing so (OWASP, CSV
-# injection).
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+NULLS = ("NULL", "\\N")  # as a whole cell they are null
+_ARRAY_ITEM = re.compile(r'\s*+(?:"((?:[^"\\]|\\.)*+)"\s*+|((?:[^",{}\\]|\\.)++))(,|\}\Z)', re.DOTALL)
+_PHONES = r"\+[0-9]{5,}(?:;ext=[0-9]+)?(?: / \+?[0-9]+(?:;ext=[0-9]+)?)*\Z"
+# What a spreadsheet takes for a formula (OWASP, CSV injection), at the beginning of a cell and behind whatever it may
+# split at, with any number of the quotes that keep it from doing so; no phone number. And what would be null.
+_FORMULA = re.compile(r"(?:\A(?!'*+" + _PHONES + r")|(?<=[,;\t\r\n\"]))('*+[=+\-@\t\r])|\A('*+(?:NULL|\\N)\Z)")
+_NEUTRAL = re.compile(_FORMULA.pattern.replace("('*+", "'('*+"))
+
+
+# Far quicker, and true of every text that they change.
+_FIRST = tuple("'=+-@\t\rN\\")
+_INNER = re.compile(r"[,;\t\r\n\"]'*+[=+\-@\t\r]")
 
 
 def neutral(text: str) -> str:
     """`text` as a cell that no spreadsheet runs; `original` undoes it."""
-    return "'" + text if _FORMULA.match(text) else text
+    if text[:1] in _FIRST or _INNER.search(text):
+        return _FORMULA.sub(lambda found: "'" + found[0], text)
+    return text
 
 
 def original(cell: str) -> str:
     """The text that `neutral` made `cell` of."""
-    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
+    if cell[:1] == "'" or ("'" in cell and _INNER.search(cell)):
+        return _NEUTRAL.sub(lambda found: found[0][1:], cell)
+    return cell
 
 
 def parse_array(literal: str) -> list[str | None]:
@@ -25,7 +37,7 @@ def parse_array(literal: str) -> list[str | None]:
     The syntax: PostgreSQL's documentation, 8.15.6.
     """
     text = literal.strip()
-    if re.fullmatch(r"\{\s*\}", text):
+    if text[:1] == "{" and text[-1:] == "}" and not text[1:-1].strip():
         return []
     items, position = [], 1
     while text.startswith("{"):
@@ -33,12 +45,25 @@ def parse_array(literal: str) -> list[str | None]:
         if not found:
             break
         quoted, bare, end = found.groups()
-        item = re.sub(r"\\(.)", r"\1", bare if quoted is None else quoted, flags=re.DOTALL)
+        if quoted is None:
+            bare = _without_blanks(bare)
+            if not bare:
+                break
+        item = bare if quoted is None else quoted
+        if "\\" in item:
+            item = re.sub(r"\\(.)", r"\1", item, flags=re.DOTALL)
         items.append(None if quoted is None and bare.upper() == "NULL" else item)
         if end != ",":
             return items
         position = found.end()
     raise ValueError("not an array literal such as {a,\"b c\"}")
+
+
+def _without_blanks(bare):
+    """A bare item without the blanks behind it, save an escaped one."""
+    short = bare.rstrip()
+    escapes = len(short) - len(short.rstrip("\\"))
+    return bare[:len(short) + escapes % 2]
 
 
 def array_literal(items: list[str]) -> str:

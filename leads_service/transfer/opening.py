@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator
 
 from leads_service.transfer.old_database import UNREADABLE, old_database
-from leads_service.transfer.sources import Source, SourceError, read
+from leads_service.transfer.reading import read
+from leads_service.transfer.sources import Source, SourceError
 
 
 @contextlib.contextmanager

@@ -2,51 +2,66 @@
 
 import datetime as dt
 import json
-import re
 import uuid
 from dataclasses import dataclass
 
 from marshmallow import ValidationError
 
-from leads_service.contract.fields import Moment
-from leads_service.contract.lead import LeadBody
+from leads_service.contract.lead import LEAD_COLUMNS, LeadBody
 from leads_service.contract.problems import Problem, validation_problem
 from leads_service.contract.sentences import Sentence
 from leads_service.contract.strict_json import parse_json
-from leads_service.contract.vocabulary import pipeline_of
+from leads_service.contract.vocabulary import ACCEPTED_STATUSES, fold, parse_uuid
 from leads_service.leads.record import with_company
-from leads_service.transfer.cells import parse_array
-from leads_service.transfer.columns import column_of, is_legacy
+from leads_service.transfer import values as read_as
+from leads_service.transfer.columns import column_of, is_legacy, meanings_of
 from leads_service.transfer.sources import Fault, Row, Source, SourceError
 
 _NAMESPACE = uuid.UUID("6a3f5f0e-8d0b-5b7e-9c7d-0f6c1e2d3b4a")  # of the ids of rows that bring none
-_MOMENT = Moment()
-_FRENCH_DATE = re.compile(r"(\d{1,2})[/.](\d{1,2})[/.](\d{4})(.*)", re.DOTALL)
+_PLANS = 1000  # sets of headings whose meanings are remembered; each NDJSON row may have its own
 _TAKEN_KEY = Sentence("notes a déjà une clé « {key} » avec une autre valeur.",
                       "notes already has a key {key} with another value.")
 _NO_COLUMN = Sentence("Il n'y a pas de colonne {key}.", "There is no column {key}.")
-_BAD_ARRAY = Sentence("Une liste est attendue, par exemple {a, b}.", "A list is expected, such as {a, b}.")
+_NO_MEANING = Sentence("{word} n'est pas un mot connu ; sont connus : {known}, et les étapes.",
+                       "{word} is no known word; known are: {known}, and the stages.")
+_UNKNOWN_WORD = Sentence("« {word} » n'est pas un mot connu ; dites ce qu'il veut dire, par exemple {word}=contacted.",
+                         "{word} is no known word; say what it means, as in {word}=contacted.")
+_LEGACY_ID = Sentence("Les identifiants qui ne sont pas des UUID sont ceux d'un autre système : gardés dans "
+                      "notes.legacy_id.", "Ids that are no UUID are another system's: kept in notes.legacy_id.")
+_BLANKS = Sentence("Les lignes sans UUID complètent un lead : leurs cellules vides ne disent rien.",
+                   "Rows without a UUID add to a lead: their blank cells say nothing.")
+_JOINED_NAME = Sentence("Le nom est fait du prénom et du nom de famille.", "The name is made of first and last name.")
+_INSTEAD = Sentence("Sans nom, celui du contact ou de l'entreprise est pris.",
+                    "Without a name, the contact's or the company's is taken.")
 
 
 @dataclass
 class Incoming:
-    """A lead to be written: its row, the columns and values to write, and which of them the source gave."""
+    """A lead to be written: its row, the columns and values to write, and which of them the source gave. `copy`: the
+    row is a copy of the lead, its blanks are nulls; else it adds to what is known, and its notes to the notes."""
 
     row: Row
     lead: dict[str, object]
     given: frozenset[str]
+    copy: bool
 
 
 class Reader:
-    """Turns the rows of one source into leads, of this company (None: of any)."""
+    """Turns the rows of one source into leads, of this company (None: of any).
 
-    def __init__(self, source: Source, rules: LeadBody, defaults: dict[str, str], company_id: uuid.UUID | None):
+    `defaults` are what blank columns are taken for, `words` what words of the status or stage mean. Raises SourceError
+    for a default of no column and for a meaning that is none.
+    """
+
+    def __init__(self, source: Source, rules: LeadBody, defaults: dict[str, str], company_id: uuid.UUID | None,
+                 words: dict[str, str] | None = None):
+        self.understood = source.understood
         self._cells = source.cells
         self._rules = rules
         self._company_id = company_id
         # Two companies may bring the same row.
         self._namespace = uuid.uuid5(_NAMESPACE, str(company_id)) if company_id else _NAMESPACE
-        self._columns = {}
+        self._plans = {}
         self._legacy_notes = source.legacy_notes
         if source.legacy_notes is None:
             self._legacy_notes = any(is_legacy(heading) for heading in source.headings)
@@ -55,72 +70,180 @@ class Reader:
             if column_of(key) is None:
                 raise SourceError(_NO_COLUMN.format(key=key))
             self._defaults[column_of(key)] = value
+        self._words = {}
+        for word, meaning in (words or {}).items():
+            self._words[fold(word)] = read_as.pipeline(meaning)
+            if self._words[fold(word)] is None:
+                raise SourceError(_NO_MEANING.format(word=meaning, known=ACCEPTED_STATUSES))
         self._now = dt.datetime.now(dt.UTC)
-        self.unknown = {}  # headings that have no column, in the order seen
+        self._plan(tuple(source.headings))
+
+    @property
+    def unknown(self) -> dict[str, int]:
+        """The headings that have no column, and how many values of each went to notes."""
+        return self.understood.notes
+
+    def described(self, language: str = "fr") -> dict[str, object]:
+        """What was understood of the source and its rows so far, as JSON can hold it."""
+        return self.understood.described(language)
 
     def read(self, row: Row) -> Incoming | Fault:
         """The lead that `row` holds, or the reason why it holds none."""
         if row.fault:
             return row.fault
         values, extra = self._sorted(row.values)
+        errors = {}
+        known_id = values.get("id")
+        own_id = parse_uuid(known_id) if isinstance(known_id, str) else None
+        if not own_id:
+            values.pop("id", None)
+            if not _blank(known_id):
+                extra["legacy_id"] = str(known_id).strip()
+                self.understood.assume(_LEGACY_ID)
+            for column in [column for column, value in values.items() if _blank(value)]:
+                del values[column]
+            self.understood.assume(_BLANKS)
+        moments = {name: _attempt(errors, name, self._moment, values.pop(name))
+                   for name in ("created_at", "updated_at") if name in values}
+        self._vocabulary(values, extra, errors)
+        self._mend(values, extra, errors)
         given = set(values) - {"notes"}
-        errors, times = {}, {}
-        for name in ("created_at", "updated_at"):
-            if name in values:
-                times[name] = _attempt(errors, name, _moment, values.pop(name))
-        notes = _attempt(errors, "notes", self._notes, values, extra)
+        notes = _attempt(errors, "notes", self._notes, values.get("notes"), extra)
         if notes or "notes" in values:
             values["notes"] = notes
             given.add("notes")
-        if self._cells:
-            for name in ("tags", "activities", "interest_level"):
-                if name in values:
-                    values[name] = _attempt(errors, name, _TYPED[name], values[name])
         if values.get("interest_level", 0) is None:
             del values["interest_level"]
+        values.setdefault("name", None)
         try:
             lead = with_company(self._rules.load({name: value for name, value in values.items() if name not in errors}),
-                           self._company_id)
+                                self._company_id)
         except Problem as problem:
             return Fault("company_id", problem.code, problem.sentence)
         except ValidationError as error:
-            errors = error.normalized_messages() | errors
+            errors = {name: told for name, told in error.normalized_messages().items() if name not in errors} | errors
         if errors:
             return _fault(errors)
-        lead |= {name: moment for name, moment in times.items() if moment}
+        lead |= {name: moment for name, moment in moments.items() if moment}
+        given |= moments.keys()
         given &= lead.keys()  # a blank id, time or interest_level is none
-        if values.get("status") and pipeline_of(values["status"]).stage:
-            given.add("stage")
-        if "id" not in lead:
-            # The same row has the same id in every run, so that a run can be repeated.
-            lead["id"] = uuid.uuid5(self._namespace, json.dumps(row.values, sort_keys=True, default=str))
+        if not own_id:
+            # The same row, or another system's id, has the same id in every run, so that a run can be repeated.
+            lead["id"] = uuid.uuid5(self._namespace, f"id {extra['legacy_id']}" if not _blank(known_id)
+                                    else json.dumps(row.values, sort_keys=True, default=str))
         lead.setdefault("created_at", self._now)
         return Incoming(row, {"interest_level": 0, "notes": {}, "tags": [], "activities": [],
-                              "updated_at": lead["created_at"], **lead}, frozenset(given))
+                              "updated_at": lead["created_at"], **lead}, frozenset(given), bool(own_id))
+
+    def _plan(self, headings):
+        """(heading, meaning, whether the report names it) of each heading, worked out once for all such rows."""
+        if headings not in self._plans:
+            meanings = meanings_of(headings)
+            for heading, meaning in meanings.items():
+                if meaning:
+                    self.understood.became(heading, meaning if meaning in LEAD_COLUMNS else "name")
+            plan = [(heading, meaning, not is_legacy(heading)) for heading, meaning in meanings.items()]
+            if len(self._plans) >= _PLANS:
+                return plan
+            self._plans[headings] = plan
+        return self._plans[headings]
 
     def _sorted(self, row):
-        """The row's values by column, and those that have none."""
-        values, extra = {}, {}
-        for heading, value in row.items():
-            if heading not in self._columns:
-                self._columns[heading] = column_of(heading)
-                if not self._columns[heading] and not is_legacy(heading):
-                    self.unknown[heading] = None
-            column = self._columns[heading]
-            if column and column not in values:
-                values[column] = value
-            elif not _blank(value):
+        """The row's values by column, and what notes keeps of it."""
+        values, extra, names = {}, {}, {}
+        for heading, meaning, told in self._plan(tuple(row)):
+            value = row[heading]
+            if not meaning:
+                if not _blank(value):
+                    extra[heading] = value
+                    if told:
+                        self.understood.kept(heading)
+            elif meaning not in values or _blank(values[meaning]):
+                values[meaning] = value
+                if meaning in ("first_name", "last_name"):
+                    names[meaning] = heading
+            elif not _blank(value) and value != values[meaning]:
                 extra[heading] = value
+                self.understood.kept(heading)
+        if names:
+            self._join(values, extra, names)
         for column, value in self._defaults.items():
             if _blank(values.get(column)):
                 values[column] = value
         if "name" not in values:
-            values["name"] = next((values[column] for column in ("contact", "company")
-                                   if not _blank(values.get(column))), None)
+            instead = next((column for column in ("contact", "company") if not _blank(values.get(column))), None)
+            if instead:
+                values["name"] = values[instead]
+                self.understood.assume(_INSTEAD)
         return values, extra
 
-    def _notes(self, values, extra):
-        notes = values.get("notes")
+    def _join(self, values, extra, names):
+        """Make `name` of first and last name; where there is a name already, notes keeps what it does not say."""
+        parts = {meaning: values.pop(meaning) for meaning in ("first_name", "last_name") if meaning in values}
+        parts = {meaning: part for meaning, part in parts.items() if not _blank(part)}
+        whole = " ".join(str(part).strip() for part in parts.values())
+        if _blank(values.get("name")):
+            values["name"] = whole or values.get("name")
+            if whole:
+                self.understood.assume(_JOINED_NAME)
+            elif values["name"] is None:
+                del values["name"]
+        elif whole != str(values["name"]).strip():
+            extra |= {names[meaning]: part for meaning, part in parts.items()}
+
+    def _vocabulary(self, values, extra, errors):
+        """Put what words mean in their place: the status, and the stage that it means too."""
+        stage, status = values.get("stage"), values.get("status")
+        if isinstance(stage, str) and stage.strip() and read_as.stage_of(stage) is None:
+            meant = self._word("stage", stage.strip(), errors)
+            if meant:
+                values["stage"] = meant.stage
+                extra["legacy_stage"] = stage.strip()
+        if isinstance(status, str) and status.strip():
+            status = status.strip()
+            meant = read_as.pipeline(status) if fold(status) not in self._words else None
+            meant = meant or self._word("status", status, errors)
+            if meant:
+                values["status"] = meant.status
+                if meant.stage and "stage" not in values:
+                    values["stage"] = meant.stage
+                if meant.status != status:
+                    extra["legacy_status"] = status
+
+    def _word(self, column, word, errors):
+        """What the operator says that `word` means."""
+        meant = self._words.get(fold(word))
+        if not meant:
+            self.understood.unknown_word(column, word)
+            errors[column] = [_UNKNOWN_WORD.format(word=word[:40])]
+        return meant
+
+    def _mend(self, values, extra, errors):
+        """Read the syntax of cells, and what people write in files and no form takes."""
+        email = values.get("email")
+        if isinstance(email, str) and email:
+            values["email"], more = read_as.first_address(email)
+            if more:
+                extra["legacy_email"] = email
+        level = values.get("interest_level")
+        if isinstance(level, str):
+            values["interest_level"] = read_as.parse_level(level) if level.strip() else None
+        elif isinstance(level, float) and level.is_integer():
+            values["interest_level"] = int(level)
+        if not self._cells:
+            return
+        for name, parse in (("tags", read_as.parse_tags), ("activities", _activities)):
+            if name in values:
+                values[name] = None if _blank(values[name]) else _attempt(errors, name, parse, values[name])
+
+    def _moment(self, value):
+        if _blank(value):
+            return None
+        if not isinstance(value, str):
+            raise ValidationError(read_as.BAD_DATE)
+        return read_as.parse_moment(value.strip(), self.understood.assume)
+
+    def _notes(self, notes, extra):
         if isinstance(notes, str):
             is_json = self._cells and not self._legacy_notes and notes.lstrip().startswith("{")
             notes = parse_json(notes.encode()) if is_json else {"text": notes} if notes.strip() else {}
@@ -128,10 +251,6 @@ class Reader:
             notes = {}
         elif not isinstance(notes, dict):
             return notes  # the rules say what is wrong with it
-        status = values.get("status")
-        pipeline = pipeline_of(status) if isinstance(status, str) else None
-        if pipeline and pipeline.status != status.strip():
-            extra = {"legacy_status": status.strip(), **extra}
         for key, value in extra.items():
             if notes.get(key, value) != value:
                 raise ValidationError(_TAKEN_KEY.format(key=key[:40]))
@@ -152,39 +271,8 @@ def _attempt(errors, name, convert, *values):
         errors[name] = [problem.sentence]
 
 
-def _moment(value):
-    if _blank(value):
-        return None
-    french = isinstance(value, str) and _FRENCH_DATE.fullmatch(value.strip())
-    if french:
-        day, month, year, time = french.groups()
-        value = f"{year}-{month:0>2}-{day:0>2}{re.sub('[T ]+', 'T', ' ' + time.strip()) if time.strip() else ''}"
-    return _MOMENT.deserialize(value)
-
-
-def _tags(cell):
-    if _blank(cell):
-        return None
-    if cell.lstrip().startswith("{"):
-        try:
-            return parse_array(cell)
-        except ValueError:
-            raise ValidationError(_BAD_ARRAY) from None
-    # Supabase's table editor writes a JSON array, a spreadsheet has words and commas.
-    return parse_json(cell.encode()) if cell.lstrip().startswith("[") else cell.split(",")
-
-
 def _activities(cell):
-    return None if _blank(cell) else parse_json(cell.encode())
-
-
-def _interest_level(cell):
-    if _blank(cell):
-        return None
-    return int(cell) if re.fullmatch(r"\s*-?[0-9]{1,20}\s*", cell) else cell
-
-
-_TYPED = {"tags": _tags, "activities": _activities, "interest_level": _interest_level}
+    return parse_json(cell.encode())
 
 
 def _fault(errors):

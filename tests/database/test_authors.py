@@ -15,7 +15,7 @@ from leads_service.contract.lead import LeadBody
 from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import database, select, write
 from leads_service.transfer.importing import import_leads
-from leads_service.transfer.sources import read
+from leads_service.transfer.reading import read
 
 SECRET = "a secret of the tests, of 32 characters or more"
 ODD = ["Jean Dupont", "O'Brien; DROP TABLE leads; --", "100 %", "%s %(x)s %%", "back\\slash\\'", "E'\\x27", 'double "',

@@ -15,7 +15,7 @@ from leads_service.contract.vocabulary import STAGES, STATUSES
 from leads_service.transfer.cells import neutral, original
 from leads_service.transfer.exporting import export_leads
 from leads_service.transfer.importing import import_leads
-from leads_service.transfer.sources import read
+from leads_service.transfer.reading import read
 from real.postgres import connected, sql
 from real.service import flask
 
