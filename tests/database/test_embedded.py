@@ -103,7 +103,7 @@ def shared_dir(tmp_path_factory):
 @pytest.fixture
 def used_dir(shared_dir):
     """A data folder that has served before; nothing runs there before and after the test."""
-    assert not postmaster(shared_dir)
+    end(shared_dir)
     yield shared_dir
     end(shared_dir)
 

@@ -60,14 +60,6 @@ def databases(server_url):
         sql(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-def empty(url):
-    """Take the rows out of the tables that hold any, as fast as that goes: it is done before most tests."""
-    sql(url, """DO $$ BEGIN
-        IF EXISTS (SELECT FROM leads) OR EXISTS (SELECT FROM clients) OR EXISTS (SELECT FROM companies) THEN
-            TRUNCATE leads, clients, companies CASCADE;
-        END IF; END $$""")
-
-
 def with_options(url, options):
     return f"{url}{'&' if '?' in url else '?'}options={urllib.parse.quote(options)}"
 

@@ -203,7 +203,7 @@ def test_killed_at_any_moment_the_next_run_completes(write, db_url):
     for rows in 0, 1, 5001:  # before, between and within its transactions
         with subprocess.Popen([sys.executable, "-m", "flask", "leads", "import", str(path)], cwd=ROOT,
                               env=os.environ | {"DATABASE_URL": db_url}, stdout=subprocess.DEVNULL) as process:
-            until(functools.partial(got_to, rows))
+            until(functools.partial(got_to, rows), 60)
             process.kill()
     assert flask("import", path, DATABASE_URL=db_url).returncode == 0
     assert flask("verify", path, DATABASE_URL=db_url).returncode == 0
