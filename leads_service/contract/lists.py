@@ -20,7 +20,7 @@ BAD_CURSOR = Sentence("Ce curseur n'est pas un next_cursor de cette liste.",
 RELEVANCE_NEEDS_TERM = Sentence("Le tri relevance demande un terme de recherche (q).",
                                 "Sorting by relevance needs a search term (q).")
 MAX_LIMIT = 1000
-MAX_BIGINT = 2**63 - 1
+MAX_OFFSET = 10**18  # its small multiples are still bigints
 
 
 # What a list can be sorted by: the columns that order it with their PostgreSQL types. All are NOT NULL and the last one
@@ -136,7 +136,7 @@ class ListQuery(SelectionQuery):
     """The parameters of every list route; loads to a Listing."""
 
     limit = WholeNumber(1, MAX_LIMIT, typed=True, load_default=100)
-    offset = WholeNumber(0, MAX_BIGINT, typed=True)
+    offset = WholeNumber(0, MAX_OFFSET, typed=True)
     cursor = CursorText()
     sort = OneOf((*_SORTABLE, *(f"-{name}" for name in _SORTABLE), "relevance"), load_default="-created_at")
     count = OneOf(("none", "exact", "estimated"), load_default="none")

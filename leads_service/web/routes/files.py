@@ -24,7 +24,7 @@ blueprint = Blueprint("files", __name__, url_prefix="/leads")
 MAX_REJECTS = 1000  # named in one answer; all of them are counted
 _EXPORT_QUERY = ExportQuery()
 _IMPORT_QUERY = ImportQuery()
-_FILE = as_text(*IMPORT_TYPES) | {"application/json": list_of({"type": "object"})}
+_FILE = {media_type: {"description": "A file of leads; what it is, its bytes tell."} for media_type in IMPORT_TYPES}
 _IMPORTED = success_of(object_of(
     created=NUMBER, updated=NUMBER, skipped=NUMBER, rejected=NUMBER, unknown_columns=list_of(TEXT),
     rejects={"maxItems": MAX_REJECTS, **list_of(object_of(line=NUMBER, column=TEXT, code=TEXT, message=TEXT))}))
