@@ -91,12 +91,13 @@ class Held:
             assert self._checksum() == self._before, "refused, and yet a row changed"
 
     def _renew(self):
-        """The same leads before every request that may change one, and not many more."""
+        """The same leads, of no client, before every request that may change one, and not many more."""
         rows = self._sql("SELECT count(*) FROM leads")[0][0]
         if rows > MOST_ROWS:
             self._sql("DELETE FROM leads WHERE id <> ALL (%s::uuid[]) RETURNING 1", LEADS)
         self._sql("INSERT INTO leads (id, name, phone, city) SELECT id, 'Hélène', '+33612345678', 'Aix' "
-                  "FROM unnest(%s::uuid[]) AS id ON CONFLICT DO NOTHING RETURNING 1", LEADS)
+                  "FROM unnest(%s::uuid[]) AS id ON CONFLICT (id) DO UPDATE SET client_id = NULL "
+                  "WHERE leads.client_id IS NOT NULL RETURNING 1", LEADS)
         self._before = self._checksum()
 
     def _checksum(self):
