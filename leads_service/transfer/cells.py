@@ -12,6 +12,7 @@ _FORMULA = re.compile(r"(?:\A(?!'*+" + _PHONES + r")|(?<=[,;\t\r\n\"]))('*+[=+\-
 _NEUTRAL = re.compile(_FORMULA.pattern.replace("('*+", "'('*+"))
 
 
+_NULL = re.compile(r"'*+(?:NULL|\\N)\Z")
 # Far quicker, and true of every text that they change.
 _FIRST = tuple("'=+-@\t\rN\\")
 _INNER = re.compile(r"[,;\t\r\n\"]'*+[=+\-@\t\r]")
@@ -29,6 +30,16 @@ def original(cell: str) -> str:
     if cell[:1] == "'" or ("'" in cell and _INNER.search(cell)):
         return _NEUTRAL.sub(lambda found: found[0][1:], cell)
     return cell
+
+
+def protected(text: str) -> str:
+    """`text` as a workbook's cell that does not mean null; `unprotected` undoes it. There nothing runs a text."""
+    return "'" + text if _NULL.match(text) else text
+
+
+def unprotected(cell: str) -> str:
+    """The text that `protected` made `cell` of."""
+    return cell[1:] if cell[:1] == "'" and _NULL.match(cell) else cell
 
 
 def parse_array(literal: str) -> list[str | None]:

@@ -31,9 +31,9 @@ def guessed_delimiter(heading: str) -> str:
 class Quotes:
     """What the quotes of `text` say, a line of a file with this delimiter.
 
-    `any`: there are some. `first`: one begins the first cell. `cells`: how many, delimiters within quotes not counted. `stray`: a quote stands
-    where no cell begins or ends, as the one does with which a cell ends that began on another line. `ending`: how many
-    cells are left from the last quote on that can end one; 0 when none can.
+    `any`: there are some. `first`: one begins the first cell. `cells`: how many, delimiters within quotes not counted.
+    `stray`: a quote stands where no cell begins or ends, as the one does with which a cell ends that began on another
+    line. `ending`: how many cells are left from the last quote on that can end one; 0 when none can.
     """
 
     def __init__(self, text: str, delimiter: str):

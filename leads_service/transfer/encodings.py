@@ -46,20 +46,19 @@ codecs.register_error("leads_keep", _keep)
 
 
 class Decoded(io.RawIOBase):
-    """The bytes of `file` as UTF-8, whatever they were; what cannot be decoded is left as it is.
+    """The bytes `head` and then those of `file` as UTF-8, whatever they were; what cannot be decoded is left as it is.
 
     `encoding` is the name of what was found (it shows with the first byte that is no ASCII), `position` the bytes taken
     from the file. Raises SourceError for a `charset` that nobody knows.
     """
 
-    def __init__(self, file: BinaryIO, charset: str | None = None):
+    def __init__(self, head: bytes, file: BinaryIO, charset: str | None = None):
         self._file = file
-        self.position = 0
+        self.position = len(head)
         self._ready = memoryview(b"")
         self._decoder = None
         self.encoding, self._decided = "utf-8", False
         self.undecoded = _UNDECODED  # what a line with bytes of another encoding holds
-        head = self._read(_PIECE)
         for mark, encoding in _MARKS:
             if head.startswith(mark):
                 head = head[len(mark):]

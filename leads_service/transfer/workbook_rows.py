@@ -1,0 +1,87 @@
+"""The leads in the first sheet of a workbook."""
+
+import contextlib
+import datetime as dt
+import tempfile
+from typing import BinaryIO
+
+from leads_service.contract.sentences import Sentence
+from leads_service.transfer.cells import NULLS, unprotected
+from leads_service.transfer.columns import meanings_of
+from leads_service.transfer.sources import Row, Source, SourceError, Understood, check_headings, named_once
+from leads_service.transfer.workbook import Percent, Workbook
+
+_HELD = 8 * 2**20  # bytes of what cannot be read twice; more goes to a temporary file
+_PIECE = 2**16
+
+_EMPTY = Sentence("La première feuille du classeur est vide.", "The workbook's first sheet is empty.")
+_FIRST_SHEET = Sentence("Seule la première feuille, « {name} », est lue ; le classeur en a {count}.",
+                        "The first sheet only, {name}, is read; the workbook has {count}.")
+
+
+def workbook_source(head: bytes, file: BinaryIO) -> Source:
+    """The rows of the workbook that begins with the bytes `head` and goes on in `file`. Raises SourceError."""
+    with contextlib.ExitStack() as scope:
+        held = scope.enter_context(tempfile.SpooledTemporaryFile(_HELD))
+        piece = head
+        while piece:
+            held.write(piece)
+            piece = file.read(_PIECE)
+        source = _source(Workbook(held))
+        source.close = scope.pop_all().close
+    return source
+
+
+def _source(workbook):
+    rows = workbook.rows()
+    cells = next((cells for _, cells in rows if any(map(_text, cells.values()))), None)
+    if cells is None:
+        raise SourceError(_EMPTY)
+    width = max(column for column, value in cells.items() if _text(value).strip()) + 1
+    headings = named_once([_text(cells.get(column)) for column in range(width)])
+    check_headings(headings)
+    understood = Understood("xlsx", headings)
+    if len(workbook.sheets) > 1:
+        understood.assume(_FIRST_SHEET.format(name=workbook.sheets[0], count=len(workbook.sheets)))
+    return Source(_rows(rows, headings), headings, cells=True, understood=understood, size=workbook.packed,
+                  position=lambda: workbook.done)
+
+
+def _rows(rows, headings):
+    meanings = meanings_of(headings)
+    as_text = [bool(meanings[heading]) for heading in headings]
+    for number, cells in rows:
+        texts = {column: value if isinstance(value, str) else _text(value) for column, value in cells.items()}
+        if not any(map(str.strip, texts.values())):
+            continue
+        values = {heading: _value(cells.get(column), as_text[column]) for column, heading in enumerate(headings)}
+        beyond = sorted(column for column in cells if column >= len(headings))
+        for column in beyond:
+            values[f"column {column + 1}"] = _value(cells[column], False)
+        width = beyond[-1] + 1 if beyond else len(headings)
+        yield Row(number, values, [texts.get(column, "") for column in range(width)])
+
+
+def _value(value, as_text):
+    """A cell's value for a column of leads, as text, or for notes, as JSON has it."""
+    if isinstance(value, str):
+        if "NULL" in value or "\\N" in value:
+            return None if value.strip() in NULLS else unprotected(value)
+        return value
+    if value is None or (isinstance(value, bool | int | float) and not as_text):
+        return value
+    return _text(value)
+
+
+def _text(value):
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Percent):
+        return f"{round(value * 100, 10):.10g} %"
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    return repr(value)
