@@ -1,7 +1,7 @@
 """The first sheet of an .xlsx workbook, row by row, at constant memory save for its texts.
 
-ECMA-376, part 1: 18.2 (workbook), 18.3 (worksheets), 18.4 (shared strings), 18.8 (styles). A workbook is read here, not by
-calamine, for memory's sake: one cell in the sheet's far corner makes it ask for 512 GiB, which ends the process, and
+ECMA-376, part 1: 18.2 (workbook), 18.3 (worksheets), 18.4 (shared strings), 18.8 (styles). Not read by
+calamine for memory's sake: one cell in the sheet's far corner makes it ask for 512 GiB, which ends the process, and
 200,000 rows of the legacy table take it 500 MB.
 """
 

@@ -34,7 +34,8 @@ def test_csv_has_every_column_and_no_formula(api):
     assert list(row) == list(lead)
     assert [row[name] for name in ("name", "phone", "company", "city", "contact", "address", "tags")] == [
         "'=1+1", "+33612345678", "'@acme", "'-x", "''=y", "a\r\nb,\"c\"", '{=a,"b\\""}']
-    assert [name for name, cell in row.items() if cell and cell[:1] in "=+-@\t\r"] == ["phone"]  # a number is no formula
+    # A phone number is no formula.
+    assert [name for name, cell in row.items() if cell and cell[:1] in "=+-@\t\r"] == ["phone"]
     assert row["created_at"] == lead["created_at"]
 
 
