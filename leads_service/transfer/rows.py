@@ -103,6 +103,11 @@ class Reader:
             for column in [column for column, value in values.items() if _blank(value)]:
                 del values[column]
             self.understood.assume(_BLANKS)
+        if "name" not in values:
+            instead = next((column for column in ("contact", "company") if not _blank(values.get(column))), None)
+            if instead:
+                values["name"] = values[instead]
+                self.understood.assume(_INSTEAD)
         moments = {name: _attempt(errors, name, self._moment, values.pop(name))
                    for name in ("created_at", "updated_at") if name in values}
         self._vocabulary(values, extra, errors)
@@ -170,11 +175,6 @@ class Reader:
         for column, value in self._defaults.items():
             if _blank(values.get(column)):
                 values[column] = value
-        if "name" not in values:
-            instead = next((column for column in ("contact", "company") if not _blank(values.get(column))), None)
-            if instead:
-                values["name"] = values[instead]
-                self.understood.assume(_INSTEAD)
         return values, extra
 
     def _join(self, values, extra, names):
@@ -183,11 +183,9 @@ class Reader:
         parts = {meaning: part for meaning, part in parts.items() if not _blank(part)}
         whole = " ".join(str(part).strip() for part in parts.values())
         if _blank(values.get("name")):
-            values["name"] = whole or values.get("name")
             if whole:
+                values["name"] = whole
                 self.understood.assume(_JOINED_NAME)
-            elif values["name"] is None:
-                del values["name"]
         elif whole != str(values["name"]).strip():
             extra |= {names[meaning]: part for meaning, part in parts.items()}
 

@@ -32,7 +32,7 @@ _FRENCH = re.compile(r"([0-9]{1,2})([-/. ])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})(?:(
 _SERIAL = re.compile(r"([2-9][0-9]{4})(?:[.,]([0-9]{1,20}))?")
 _SERIAL_START = dt.datetime(1899, 12, 30, tzinfo=dt.UTC)
 _LEVEL = re.compile(r"(-?[0-9]{1,20})(?:[.,]0{1,20})?\s{0,5}%?")
-_NOTHING_TO_MEND = re.compile(r"[^\s,;|<>()\"]+(?<![.,])")
+_NOTHING_TO_MEND = re.compile(r"(?!')[^\s,;|<>()\"]+(?<![.,'])")
 _BETWEEN = re.compile(r"[\s,;|<>()\"]+")
 # The stages' words in a status mean what the ERP's labels of the same stage mean.
 _TWINS = {"new": Pipeline("active", "new"), "contacted": Pipeline("active", "contacted"),
