@@ -28,10 +28,11 @@ from leads_service.database.failures import database_problem, driver_message
 from leads_service.database.pool import database
 from leads_service.transfer.exporting import export_leads
 from leads_service.transfer.formats import ON_CONFLICT, ExportQuery
-from leads_service.transfer.importing import ConflictError, import_leads
+from leads_service.transfer.importing import import_leads
 from leads_service.transfer.opening import open_source
 from leads_service.transfer.sources import REJECT_HEADING, SourceError
 from leads_service.transfer.verifying import verify as compare
+from leads_service.transfer.writing import ConflictError
 
 
 @click.group("leads", cls=AppGroup)

@@ -11,9 +11,10 @@ from leads_service.contract.sentences import in_language
 from leads_service.database.pool import database, reads_from
 from leads_service.transfer.exporting import export_leads
 from leads_service.transfer.formats import EXPORT_TYPES, IMPORT_TYPES, ExportQuery, ImportQuery
-from leads_service.transfer.importing import ConflictError, import_leads
+from leads_service.transfer.importing import import_leads
 from leads_service.transfer.reading import read
 from leads_service.transfer.sources import SourceError
+from leads_service.transfer.writing import ConflictError
 from leads_service.web import replica
 from leads_service.web.answers import company_of_caller, preferred_language
 from leads_service.web.body import bodies, read_body, require_media_type

@@ -1,0 +1,294 @@
+"""Batches of leads into the table, each in a transaction of its own."""
+
+import contextlib
+import functools
+import io
+import uuid
+from types import SimpleNamespace
+
+from peewee import DataError, IntegrityError
+
+from leads_service.contract.lead import LEAD_COLUMNS
+from leads_service.contract.problems import PROBLEMS, Problem
+from leads_service.contract.sentences import Sentence
+from leads_service.database.failures import database_problem, retrying
+from leads_service.database.pool import Database
+from leads_service.leads.filters import of_company, where
+from leads_service.leads.record import CLIENT_IS_OPEN, COLUMNS
+from leads_service.transfer.cells import array_literal, json_text
+from leads_service.transfer.repeats import Met, differences, merged, settle, taken
+from leads_service.transfer.rows import Incoming
+from leads_service.transfer.sources import Fault, Row
+
+_TRIES = 4  # of a batch whose leads other writers make, change or remove meanwhile
+
+_KEPT_BY_ID = Sentence("Ignorée : le lead {id} existe déjà et diffère.",
+                       "Skipped: the lead {id} exists already and differs.")
+_KEPT_BY_EMAIL = Sentence("Ignorée : le lead {id} a déjà cet e-mail.",
+                          "Skipped: the lead {id} has this e-mail already.")
+
+_STAGED = """CREATE TEMP TABLE IF NOT EXISTS leads_incoming ON COMMIT DROP AS
+             SELECT 0 AS number, '{}'::text[] AS given, """ + COLUMNS + " FROM leads LIMIT 0"
+_COPY = f"COPY {{table}} (number, given, {COLUMNS}) FROM STDIN"
+# One look-up a row, by LATERAL and LIMIT, whatever the planner thinks of a table that it has never seen.
+_BY_ID = f"(SELECT {COLUMNS} FROM {{leads}} l WHERE l.id = i.id LIMIT 1)"
+_BY_EMAIL = f"(SELECT {COLUMNS} FROM {{leads}} l WHERE lower(l.email) = lower(i.email) LIMIT 1)"
+_THERE = f"""
+    SELECT id::text, lower(email), coalesce({{met}}, false)
+    FROM (SELECT found.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION ALL {_BY_EMAIL}) AS found
+          WHERE number <> ALL (%s)) AS found""".replace("{leads}", "leads")
+_COPY_MET = f"""
+    INSERT INTO leads ({COLUMNS}) SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION {_BY_EMAIL})
+    AS met WHERE {{rows}} ON CONFLICT DO NOTHING""".replace("{leads}", "{real}")
+_DIFFERENCES = f"""
+    SELECT number, array_remove(ARRAY[{', '.join(
+        f"CASE WHEN '{column}' = ANY (given) AND there.{column} IS DISTINCT FROM i.{column} THEN '{column}' END"
+        for column in LEAD_COLUMNS)}], NULL)
+    FROM unnest(%s, %s::uuid[]) AS pair(number, lead_id) JOIN leads_incoming i USING (number)
+    CROSS JOIN LATERAL (SELECT * FROM leads WHERE id = lead_id LIMIT 1) AS there"""
+_CHANGES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (i.given) THEN i.{column} ELSE there.{column} END"
+                     for column in LEAD_COLUMNS if column != "id")
+_INSERT = f"INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM leads_incoming WHERE number = "
+# Row after row, to learn which ones PostgreSQL refuses and why: what is done here is taken back. Each row is a
+# subtransaction of the server's, so that a batch of nothing but such rows costs one message.
+_PROBE = f"""
+    DO $probe$
+    DECLARE
+        step integer; lead_id uuid; state text; said text; constraint_name text; column_name text; table_name text;
+    BEGIN
+        FOR step IN SELECT number FROM leads_text ORDER BY number LOOP
+            BEGIN
+                INSERT INTO leads_incoming SELECT number, given, {', '.join(
+                    f'{column}::{{types[{column}]}}' for column in LEAD_COLUMNS)} FROM leads_text WHERE number = step;
+                {{copy_met}}
+                SELECT l.id INTO lead_id FROM leads_incoming i JOIN leads l ON l.id = i.id WHERE number = step;
+                IF lead_id IS NULL THEN
+                    SELECT l.id INTO lead_id FROM leads_incoming i JOIN leads l ON lower(l.email) = lower(i.email)
+                    WHERE number = step;
+                END IF;
+                IF lead_id IS NULL THEN
+                    {_INSERT} step;
+                ELSIF {{update}} THEN
+                    UPDATE leads there SET {_CHANGES} FROM leads_incoming i WHERE number = step AND there.id = lead_id;
+                END IF;
+            EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+                GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, said = PG_EXCEPTION_DETAIL,
+                    constraint_name = CONSTRAINT_NAME, column_name = COLUMN_NAME, table_name = TABLE_NAME;
+                INSERT INTO leads_refused VALUES (step, state, said, constraint_name, column_name, table_name);
+            END;
+        END LOOP;
+    END $probe$"""
+_KEYS = {"client_id": "clients", "company_id": "companies"}
+
+
+class ConflictError(ValueError):
+    """A row is there already and `on_conflict` is fail: nothing was written. Has the row and the fault."""
+
+    def __init__(self, row: Row, fault: Fault):
+        super().__init__(str(fault.message))
+        self.row = row
+        self.fault = fault
+
+
+class _Raced(Exception):
+    """Another writer removed one of the batch's leads meanwhile: look again."""
+
+
+class Writer:
+    """Writes batches; all of its methods but `cancel` run in one thread, whose connection it uses."""
+
+    def __init__(self, database: Database, on_conflict: str, dry_run: bool, company_id: uuid.UUID | None):
+        self._company_id = company_id
+        self._database = database
+        self._on_conflict = on_conflict
+        self._update = on_conflict == "update"
+        self._dry_run = dry_run
+        self._scope = contextlib.ExitStack()
+
+    @property
+    def all_or_nothing(self) -> bool:
+        """Whether one transaction is around all batches."""
+        return self._dry_run or self._on_conflict == "fail"
+
+    def begin(self) -> None:
+        """Take a connection."""
+        self._scope.enter_context(self._database.connection_context())
+        self._types = dict(self._database.execute_sql(
+            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+            "WHERE attrelid = 'leads'::regclass AND attnum > 0 AND NOT attisdropped").fetchall())
+        if self.all_or_nothing:
+            self._whole = self._scope.enter_context(self._database.atomic())
+        if self._dry_run:
+            # From here on, `leads` is a table of this connection's own, into which the real leads that a batch meets
+            # are copied: a dry run does what a real one does, to the copies.
+            schema, = self._database.execute_sql("SELECT quote_ident(nspname) FROM pg_class c JOIN pg_namespace n "
+                                                 "ON n.oid = relnamespace WHERE c.oid = 'leads'::regclass").fetchone()
+            self._real = f"{schema}.leads"
+            for statement in ("CREATE TEMP TABLE leads (LIKE leads INCLUDING DEFAULTS INCLUDING CONSTRAINTS, "
+                              "PRIMARY KEY (id)) ON COMMIT DROP",
+                              "CREATE UNIQUE INDEX uq_leads_email_lower ON leads (lower(email))"):
+                self._database.execute_sql(statement)
+
+    def end(self, failure: BaseException | None) -> None:
+        """Give the connection back; with a failure, an all-or-nothing import is undone."""
+        if self._dry_run and not failure:
+            self._whole.rollback()
+        self._scope.__exit__(type(failure) if failure else None, failure, None)
+
+    def write(self, batch: list[Incoming]) -> tuple[dict[str, int], list[tuple[Row, Fault]]]:
+        """Write `batch`; gives {outcome: rows}, and the rows that were refused or skipped although they differ, with
+        the reasons. Raises ConflictError, Problem("busy") and database errors."""
+        numbered, refused = dict(enumerate(batch)), {}
+        for _ in range(_TRIES if batch else 0):
+            try:
+                return retrying(functools.partial(self._transaction, numbered, refused))
+            except (IntegrityError, DataError):
+                # Rows that only PostgreSQL refuses; or another writer made one of the leads: then the probe finds none.
+                refused |= retrying(functools.partial(self._probe, numbered, refused))
+            except _Raced:
+                pass
+        if batch:
+            raise Problem("busy", headers={"Retry-After": "1"})
+        return {}, []
+
+    def _transaction(self, batch, refused):
+        execute = self._database.execute_sql
+        with self._database.atomic():
+            execute(_STAGED)
+            execute("TRUNCATE leads_incoming")
+            self._copy("leads_incoming", {number: each for number, each in batch.items() if number not in refused})
+            if self._dry_run:
+                execute(_COPY_MET.format(real=self._real, rows="true"))
+            refused = refused | self._orphans(batch)
+            settled = settle(batch, self._keys(), self._there(refused), refused, update=self._update)
+            if self._on_conflict == "fail":
+                self._demand_no_conflict(batch, settled)
+            different = differences(settled, batch, self._differing(settled), update=self._update)
+            if self._update:
+                self._change(settled, batch)
+            makers = [target.maker for target in settled.made]
+            if makers:
+                execute(f"{_INSERT}ANY (%s) ORDER BY number", (makers,))
+        faults = [(batch[number].row, fault) for number, fault in settled.refused.items()]
+        if not self._update:
+            faults += [(batch[number].row, Fault("id", "id_taken", _KEPT_BY_ID.format(id=target.id)) if by_id else
+                        Fault("email", "email_taken", _KEPT_BY_EMAIL.format(id=target.id)))
+                       for number, target, by_id in different]
+        updated = len(different) if self._update else 0
+        counts = {"created": len(makers), "updated": updated, "skipped": len(settled.met) - updated,
+                  "rejected": len(settled.refused)}
+        return counts, faults
+
+    def _copy(self, table, rows):
+        lines = "\n".join(f"{number}\t{_copied(array_literal(sorted(each.given)))}\t"
+                          + "\t".join([_copied(write(each.lead.get(column))) for column, write in _TEXT_OF.items()])
+                          for number, each in rows.items())
+        self._database.cursor().copy_expert(_COPY.format(table=table), io.StringIO(lines))
+
+    def _keys(self):
+        """{number: e-mail as the unique index has it} of the staged rows."""
+        return dict(self._database.execute_sql("SELECT number, lower(email) FROM leads_incoming").fetchall())
+
+    def _there(self, refused):
+        """The leads that the staged rows meet, by id or by e-mail."""
+        met, parameters = where(of_company(self._company_id))
+        rows = self._database.execute_sql(_THERE.format(met=met), [*parameters, list(refused)])
+        return [Met(*row) for row in rows.fetchall()]
+
+    def _orphans(self, batch):
+        """{number: Fault} of the leads whose client or company does not exist, or is not for this company to link."""
+        orphans = {}
+        for column, table in _KEYS.items():
+            if any(each.lead.get(column) for each in batch.values()):
+                unknown, parameters = f"NOT EXISTS (SELECT 1 FROM {table} WHERE id = i.{column})", []
+                if column == "client_id" and self._company_id:
+                    unknown, parameters = f"NOT {CLIENT_IS_OPEN.format('i.client_id')}", [str(self._company_id)]
+                rows = self._database.execute_sql(
+                    f"SELECT number FROM leads_incoming i WHERE {column} IS NOT NULL AND ({unknown}) ORDER BY number",
+                    parameters).fetchall()
+                fault = Fault(column, "foreign_key", PROBLEMS["foreign_key"].sentence.format(field=column))
+                orphans |= {number: fault for (number,) in rows}
+        return orphans
+
+    def _demand_no_conflict(self, batch, settled):
+        conflicts = [(number, fault) for number, fault in settled.refused.items() if fault.code.endswith("_taken")]
+        conflicts += [(number, taken(by_id)) for number, _, by_id in settled.met[:1]]
+        if conflicts:
+            number, fault = min(conflicts)
+            raise ConflictError(batch[number].row, fault)
+
+    def _differing(self, settled):
+        pairs = [(number, target.id) for number, target, _ in settled.met if target.maker is None]
+        if not pairs:
+            return {}
+        found = dict(self._database.execute_sql(_DIFFERENCES, [*map(list, zip(*pairs, strict=True))]).fetchall())
+        if len(found) < len(pairs):
+            raise _Raced
+        return found
+
+    def _change(self, settled, batch):
+        execute = self._database.execute_sql
+        rows = merged(settled, batch)
+        if rows:
+            execute("DELETE FROM leads_incoming WHERE number = ANY (%s)", (list(rows),))
+            self._copy("leads_incoming", rows)
+        changed = [target for target in settled.targets if target.maker is None and target.changers]
+        if not changed:
+            return
+        execute("SET LOCAL leads.keep_updated_at = 'on'")
+        if parked := settled.parked():
+            execute("UPDATE leads SET email = NULL WHERE id = ANY (%s::uuid[])", (parked,))
+        # The company once more: the lead may have gone to another since it was looked for.
+        company_id = self._company_id and str(self._company_id)
+        made = execute(
+            f"UPDATE leads there SET {_CHANGES} FROM leads_incoming i "
+            "JOIN unnest(%s, %s::uuid[]) AS pair(number, lead_id) USING (number) WHERE there.id = lead_id "
+            "AND (%s::uuid IS NULL OR there.company_id = %s::uuid)",
+            ([target.last for target in changed], [target.id for target in changed], company_id, company_id)).rowcount
+        if made < len(changed):
+            raise _Raced
+
+    def _probe(self, batch, refused):
+        """{number: Fault} of the rows that PostgreSQL refuses."""
+        execute = self._database.execute_sql
+        with self._database.atomic() as transaction:
+            execute(_STAGED)
+            execute("TRUNCATE leads_incoming")
+            columns = ", ".join(f"{column} text" for column in LEAD_COLUMNS)
+            execute(f"CREATE TEMP TABLE leads_text (number integer PRIMARY KEY, given text[], {columns}) "
+                    "ON COMMIT DROP")
+            execute("CREATE TEMP TABLE leads_refused (number integer, state text, said text, constraint_name text, "
+                    "column_name text, table_name text) ON COMMIT DROP")
+            execute("CREATE INDEX ON leads_incoming (number)")
+            self._copy("leads_text", {number: each for number, each in batch.items() if number not in refused})
+            execute("SET LOCAL leads.keep_updated_at = 'on'")
+            copy_met = _COPY_MET.format(real=self._real, rows="number = step") + ";" if self._dry_run else ""
+            execute(_PROBE.format(update=self._update, types=self._types, copy_met=copy_met))
+            found = execute("SELECT * FROM leads_refused ORDER BY number").fetchall()
+            transaction.rollback()
+        faults = {number: _refusal(state, said, constraint, column, table)
+                  for number, state, said, constraint, column, table in found}
+        if self._on_conflict == "fail":
+            for number, fault in faults.items():
+                if fault.code.endswith("_taken"):
+                    raise ConflictError(batch[number].row, fault)
+        return faults
+
+
+def _refusal(state, said, constraint, column, table):
+    """The Fault of a row that PostgreSQL refused, by what it said."""
+    said = SimpleNamespace(constraint_name=constraint, column_name=column or None, table_name=table,
+                           message_detail=said)
+    problem = database_problem(SimpleNamespace(pgcode=state, diag=said)) or Problem("validation_failed")
+    where = problem.extra.get("field") or {"email_taken": "email", "id_taken": "id"}.get(problem.code, "")
+    return Fault(where, problem.code, problem.sentence)
+
+
+_TEXT_OF = dict.fromkeys(LEAD_COLUMNS, lambda value: value) | {
+    "tags": array_literal, "notes": json_text, "activities": json_text}
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _copied(value):
+    """A value in COPY's text format (PostgreSQL's documentation of COPY)."""
+    return "\\N" if value is None else str(value).translate(_ESCAPES)
