@@ -1,12 +1,15 @@
 """Rows of a batch that mean one lead, settled as if they came one after the other, before anything is written."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from leads_service.contract.problems import PROBLEMS
 from leads_service.transfer.rows import Incoming
 from leads_service.transfer.sources import Fault
+
+_KEY = "notes."  # in front of a key of notes; no column begins so
+_ABSENT = object()
 
 
 class Met(NamedTuple):
@@ -23,7 +26,7 @@ class Target:
     """A lead that rows of the batch mean: where it comes from, and what has become of it so far.
 
     `maker` is the number of the row that makes it (None: the table has it), `was` its key in the table, `changes` the
-    columns and values that rows brought, `last` the last of those rows, `changers` how many they are.
+    parts and values that rows brought, `last` the last of those rows, `changers` how many they are.
     """
 
     id: str
@@ -112,34 +115,66 @@ def settle(batch: dict[int, Incoming], keys: dict[int, str | None], there: Itera
     return settled
 
 
-def differences(settled: Settled, batch: dict[int, Incoming], columns: dict[int, list[str]], *,
+def differences(settled: Settled, batch: dict[int, Incoming], differing: dict[int, set[str]], *,
                 update: bool) -> list[Meeting]:
     """The meetings whose row has a value that its lead has not when the row's turn comes; with `update`, the lead gets
-    it. `columns` are those in which a row differs from its lead in the table."""
+    it. `differing` are the parts (as _parts names them) in which a row differs from its lead in the table."""
     different, plain = [], {}
 
-    def of_target(target, column):
-        # Once for a column of a lead, which may be large, and not once for each row that meets it.
-        if (target.id, column) not in plain:
-            value = target.changes[column] if column in target.changes else batch[target.maker].lead.get(column)
-            plain[target.id, column] = comparable(value)
-        return plain[target.id, column]
+    def part_of(target, part):
+        # Once for a part of a lead, which may be large, and not once for each row that meets it.
+        if (target.id, part) not in plain:
+            notes = target.changes.get("notes") if target.maker is None else _now(target, batch, "notes")
+            if part in target.changes or not part.startswith(_KEY):
+                value = _now(target, batch, part)
+            else:
+                value = notes.get(part.removeprefix(_KEY), _ABSENT)
+            plain[target.id, part] = comparable(value)
+        return plain[target.id, part]
 
     for meeting in settled.met:
         number, target, _ = meeting
-        incoming = batch[number]
-        new = [column for column in sorted(incoming.given)
-               if (comparable(incoming.lead.get(column)) != of_target(target, column)
-                   if target.maker is not None or column in target.changes else column in columns[number])]
+        parts = _parts(batch[number])
+        known = target.maker is not None
+        notes_known = known or "notes" in target.changes
+        new = {part: value for part, value in parts.items()
+               if (comparable(value) != part_of(target, part)
+                   if known or part in target.changes or (notes_known and part.startswith(_KEY))
+                   else part in differing[number])}
         if not new:
             continue
         different.append(meeting)
         if update:
             target.last, target.changers = number, target.changers + 1
-            for column in incoming.given - {"id"}:
-                target.changes[column] = incoming.lead.get(column)
-                plain.pop((target.id, column), None)
+            new.pop("id", None)
+            if "notes" in new:
+                for part in [part for part in target.changes if part.startswith(_KEY)]:
+                    del target.changes[part]
+                plain = {key: value for key, value in plain.items()
+                         if key[0] != target.id or not key[1].startswith(_KEY)}
+            target.changes |= new
+            for part in new:
+                plain.pop((target.id, part), None)
     return different
+
+
+def _now(target, batch, part):
+    return target.changes[part] if part in target.changes else batch[target.maker].lead.get(part)
+
+
+def _parts(incoming):
+    """{part: value} of what a row gives: its columns; of notes that add to a lead's, each key by itself."""
+    parts = {column: incoming.lead.get(column) for column in incoming.given}
+    if "notes" in parts and not incoming.copy:
+        parts |= {_KEY + key: value for key, value in parts.pop("notes").items()}
+    return parts
+
+
+def _together(lead, parts):
+    """The columns and values of `lead` with the parts put in."""
+    lead = lead | {part: value for part, value in parts.items() if not part.startswith(_KEY)}
+    keys = {part.removeprefix(_KEY): value for part, value in parts.items() if part.startswith(_KEY)}
+    return lead | {"notes": lead.get("notes", {}) | keys} if keys else lead
 
 
 def merged(settled: Settled, batch: dict[int, Incoming]) -> dict[int, Incoming]:
@@ -148,10 +183,10 @@ def merged(settled: Settled, batch: dict[int, Incoming]) -> dict[int, Incoming]:
     for target in settled.targets:
         if target.maker is not None and target.changes:
             maker = batch[target.maker]
-            rows[target.maker] = Incoming(maker.row, maker.lead | target.changes, maker.given)
+            rows[target.maker] = replace(maker, lead=_together(maker.lead, target.changes))
         elif target.changers > 1:
-            last = batch[target.last]
-            rows[target.last] = Incoming(last.row, last.lead | target.changes, frozenset(target.changes))
+            last, lead = batch[target.last], _together({}, target.changes)
+            rows[target.last] = Incoming(last.row, last.lead | lead, frozenset(lead), copy="notes" in target.changes)
     return rows
 
 

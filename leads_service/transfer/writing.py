@@ -28,8 +28,8 @@ _KEPT_BY_EMAIL = Sentence("Ignorée : le lead {id} a déjà cet e-mail.",
                           "Skipped: the lead {id} has this e-mail already.")
 
 _STAGED = """CREATE TEMP TABLE IF NOT EXISTS leads_incoming ON COMMIT DROP AS
-             SELECT 0 AS number, '{}'::text[] AS given, """ + COLUMNS + " FROM leads LIMIT 0"
-_COPY = f"COPY {{table}} (number, given, {COLUMNS}) FROM STDIN"
+             SELECT 0 AS number, '{}'::text[] AS given, false AS adds, """ + COLUMNS + " FROM leads LIMIT 0"
+_COPY = f"COPY {{table}} (number, given, adds, {COLUMNS}) FROM STDIN"
 # One look-up a row, by LATERAL and LIMIT, whatever the planner thinks of a table that it has never seen.
 _BY_ID = f"(SELECT {COLUMNS} FROM {{leads}} l WHERE l.id = i.id LIMIT 1)"
 _BY_EMAIL = f"(SELECT {COLUMNS} FROM {{leads}} l WHERE lower(l.email) = lower(i.email) LIMIT 1)"
@@ -40,13 +40,18 @@ _THERE = f"""
 _COPY_MET = f"""
     INSERT INTO leads ({COLUMNS}) SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION {_BY_EMAIL})
     AS met WHERE {{rows}} ON CONFLICT DO NOTHING""".replace("{leads}", "{real}")
+# `adds`: the row adds to what is known, key by key of notes; else it is a copy.
 _DIFFERENCES = f"""
     SELECT number, array_remove(ARRAY[{', '.join(
         f"CASE WHEN '{column}' = ANY (given) AND there.{column} IS DISTINCT FROM i.{column} THEN '{column}' END"
-        for column in LEAD_COLUMNS)}], NULL)
+        for column in LEAD_COLUMNS)}], NULL) || ARRAY(
+            SELECT 'notes.' || key FROM jsonb_each(CASE WHEN adds AND 'notes' = ANY (given) THEN i.notes END)
+            WHERE there.notes -> key IS DISTINCT FROM value)
     FROM unnest(%s, %s::uuid[]) AS pair(number, lead_id) JOIN leads_incoming i USING (number)
     CROSS JOIN LATERAL (SELECT * FROM leads WHERE id = lead_id LIMIT 1) AS there"""
-_CHANGES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (i.given) THEN i.{column} ELSE there.{column} END"
+_NEW = {column: f"i.{column}" for column in LEAD_COLUMNS} | {
+    "notes": "CASE WHEN i.adds THEN there.notes || i.notes ELSE i.notes END"}
+_CHANGES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (i.given) THEN {_NEW[column]} ELSE there.{column} END"
                      for column in LEAD_COLUMNS if column != "id")
 _INSERT = f"INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM leads_incoming WHERE number = "
 # Row after row, to learn which ones PostgreSQL refuses and why: what is done here is taken back. Each row is a
@@ -58,7 +63,7 @@ _PROBE = f"""
     BEGIN
         FOR step IN SELECT number FROM leads_text ORDER BY number LOOP
             BEGIN
-                INSERT INTO leads_incoming SELECT number, given, {', '.join(
+                INSERT INTO leads_incoming SELECT number, given, adds, {', '.join(
                     f'{column}::{{types[{column}]}}' for column in LEAD_COLUMNS)} FROM leads_text WHERE number = step;
                 {{copy_met}}
                 SELECT l.id INTO lead_id FROM leads_incoming i JOIN leads l ON l.id = i.id WHERE number = step;
@@ -180,7 +185,7 @@ class Writer:
         return counts, faults
 
     def _copy(self, table, rows):
-        lines = "\n".join(f"{number}\t{_copied(array_literal(sorted(each.given)))}\t"
+        lines = "\n".join(f"{number}\t{_copied(array_literal(sorted(each.given)))}\t{not each.copy}\t"
                           + "\t".join([_copied(write(each.lead.get(column))) for column, write in _TEXT_OF.items()])
                           for number, each in rows.items())
         self._database.cursor().copy_expert(_COPY.format(table=table), io.StringIO(lines))
@@ -221,7 +226,8 @@ class Writer:
         pairs = [(number, target.id) for number, target, _ in settled.met if target.maker is None]
         if not pairs:
             return {}
-        found = dict(self._database.execute_sql(_DIFFERENCES, [*map(list, zip(*pairs, strict=True))]).fetchall())
+        rows = self._database.execute_sql(_DIFFERENCES, [*map(list, zip(*pairs, strict=True))]).fetchall()
+        found = {number: set(parts) for number, parts in rows}
         if len(found) < len(pairs):
             raise _Raced
         return found
@@ -255,7 +261,7 @@ class Writer:
             execute(_STAGED)
             execute("TRUNCATE leads_incoming")
             columns = ", ".join(f"{column} text" for column in LEAD_COLUMNS)
-            execute(f"CREATE TEMP TABLE leads_text (number integer PRIMARY KEY, given text[], {columns}) "
+            execute(f"CREATE TEMP TABLE leads_text (number integer PRIMARY KEY, given text[], adds boolean, {columns}) "
                     "ON COMMIT DROP")
             execute("CREATE TEMP TABLE leads_refused (number integer, state text, said text, constraint_name text, "
                     "column_name text, table_name text) ON COMMIT DROP")
