@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 def _load(path):
-    """A module of the package, by its file: gunicorn's first process imports nothing of the package, so that HUP, for
-    which it reads this file again and forks new workers, brings new code whole."""
+    """A module by its file: gunicorn's first process imports nothing of the package, so that HUP, for which it reads
+    this file again and forks new workers, brings new code whole."""
     spec = importlib.util.spec_from_file_location(path, Path(__file__).with_name("leads_service") / path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -41,8 +41,7 @@ forwarder_headers = ""
 
 
 def _refuse_strangers(addresses):
-    found = not _settings.auth and not _settings.allow_open and _networks.open_address(addresses)
-    if found:
+    if not _settings.auth and not _settings.allow_open and (found := _networks.open_address(addresses)):
         sys.exit(f"LEADS_AUTH is none, so whoever reaches {found} could read and change every lead: "
                  "set LEADS_AUTH, bind 127.0.0.1 or a unix socket, or set LEADS_ALLOW_OPEN=1.")
 
@@ -50,6 +49,8 @@ def _refuse_strangers(addresses):
 def on_starting(server):
     """Before any worker: the embedded database, up and migrated."""
     _refuse_strangers(server.cfg.address)
+    if too_long := [path for path in server.cfg.address if isinstance(path, str) and _config.is_too_long(path)]:
+        sys.exit(f"A unix socket's path has room for {_config.LONGEST_UNIX_ADDRESS} bytes: {too_long[0]} is longer.")
     if not _settings.database_url:
         try:
             _embedded.start(_settings.data_dir)
@@ -62,14 +63,13 @@ def on_starting(server):
 def when_ready(server):
     """Where it listens, where the data is, where to go next."""
     _refuse_strangers(listener.sock.getsockname() for listener in server.LISTENERS)  # systemd's sockets too
-    say, address = server.log.info, server.LISTENERS[0]
-    say("leads_service %s answers at %s", _config.VERSION, address)
+    say = server.log.info
+    say("leads_service %s answers at %s", _config.VERSION, ", ".join(map(str, server.LISTENERS)))
     say("Data: %s", "the database of DATABASE_URL" if _settings.database_url else
         f"{_settings.data_dir} (a PostgreSQL of its own; set DATABASE_URL to use another)")
-    if address.sock.family != socket.AF_UNIX:
-        say("Next: %s/docs", address)
     for listener in server.LISTENERS:
         if listener.sock.family != socket.AF_UNIX:
+            say("Next: %s/docs", listener)
             # A connection on which nothing is said yet, such as a browser's spare one, takes none of our threads.
             listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 60)
 

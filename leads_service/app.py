@@ -25,6 +25,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     Raises config.SettingsError, embedded.EmbeddedError.
     """
     settings = settings or config.load()
+    config.settle_libpq(settings)
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False
     app.json.ensure_ascii = False

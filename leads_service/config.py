@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,10 @@ from psycopg2.extensions import parse_dsn
 
 VERSION = "1.0.0"
 CORES = len(os.sched_getaffinity(0))
+LONGEST_UNIX_ADDRESS = 107  # bytes (sun_path of unix(7))
+# What of libpq's environment counts beside a DATABASE_URL: how a password or a certificate is kept out of it, and how
+# safe the connection must at least be. The others would lead elsewhere, or change what statements mean.
+_KEPT_OF_LIBPQ = re.compile("PG(PASSWORD|PASSFILE|SSL[A-Z]*|SERVICEFILE|SYSCONFDIR)")
 
 
 class SettingsError(ValueError):
@@ -120,6 +124,13 @@ def _check_bind(address):
     port = re.fullmatch(r"unix:.+|(?:\[[0-9a-fA-F:.]+\]|[\w.-]*):(\d{1,5})", address)
     if not port or int(port[1] or 0) > 65535:
         raise ValidationError("must look like 127.0.0.1:8000 or unix:/run/leads.sock")
+    if is_too_long(address.removeprefix("unix:")):
+        raise ValidationError(f"is too long: a unix socket's path has room for {LONGEST_UNIX_ADDRESS} bytes")
+
+
+def is_too_long(path: str) -> bool:
+    """Whether a unix socket cannot have this path."""
+    return len(os.fsencode(path)) > LONGEST_UNIX_ADDRESS
 
 
 class SettingsSchema(Schema):
@@ -195,3 +206,10 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as error:
         name, messages = next(iter(error.messages.items()))
         raise SettingsError(f"{name} {messages[0]}.") from None
+
+
+def settle_libpq(settings: Settings, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Take out of `environ` what would have libpq connect elsewhere, or otherwise, than the settings say."""
+    for name in [name for name in environ if name.startswith("PG")]:
+        if not (settings.database_url and _KEPT_OF_LIBPQ.fullmatch(name)):
+            del environ[name]

@@ -246,4 +246,6 @@ def _stop(server):
             with contextlib.suppress(psutil.NoSuchProcess):
                 server.send_signal(number)
             server.wait(seconds)
-            return
+            break
+    for process in _servers:
+        process.poll()  # or Python would warn of it

@@ -96,11 +96,12 @@ class Database(PooledPostgresqlDatabase):
                   slow_query: float = math.inf, row_security: bool = False, server: str | None = None) -> None:
         """Point the pool at `url` (postgresql://): at most `connections`, none older than `recycle` seconds, no
         statement longer than `statement_timeout` seconds (0: no limit), those over `slow_query` seconds logged. What
-        `url` itself sets, wins, save that times are in UTC. `row_security`: tell PostgreSQL for whom every transaction
-        is, and connect only where it asks. `server`: the pool's name in the metrics."""
+        `url` itself sets, wins, save that times are in UTC and texts in UTF-8. `row_security`: tell PostgreSQL for whom
+        every transaction is, and connect only where it asks. `server`: the pool's name in the metrics."""
         given = parse_dsn(url)
         defaults = {"application_name": "leads_service", "connect_timeout": CONNECT_TIMEOUT} | KEEPALIVES
         parameters = {name: value for name, value in defaults.items() if name not in given}
+        parameters["client_encoding"] = "UTF8"
         # UTC, so that the JSON that PostgreSQL writes has its times in UTC.
         # No JIT: it takes longer to compile a search than to run it.
         parameters["options"] = (f"-c timezone=UTC -c jit=off -c statement_timeout={round(statement_timeout * 1000)} "
