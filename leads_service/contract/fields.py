@@ -4,13 +4,18 @@ import datetime as dt
 import itertools
 import re
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError, fields
 
 from leads_service.contract import vocabulary
+from leads_service.contract.characters import composed
+from leads_service.contract.emails import is_email, normal_email
 from leads_service.contract.phones import normal_phone
 from leads_service.contract.sentences import Sentence
 
 MAX_NAMED = 100  # of the items of one list that are wrong
+MOST_COMPOSED = 4  # characters that Unicode composes into one
+MAX_TAGS = 200
+MAX_TAG = 100  # characters
 
 REQUIRED = Sentence("Ce champ est obligatoire.", "This field is required.")
 NOT_NULL = Sentence("Ce champ ne peut pas être vide.", "This field cannot be empty.")
@@ -24,26 +29,34 @@ NOT_TIME = Sentence("Une date ISO 8601 est attendue, par exemple 2025-10-31 ou 2
                     "An ISO 8601 date is expected, such as 2025-10-31 or 2025-10-31T08:00:00Z.")
 NUL = Sentence("Le caractère U+0000 n'est pas permis.", "The character U+0000 is not allowed.")
 TOO_LONG = Sentence("{max} caractères au plus.", "At most {max} characters.")
+TOO_MANY_TAGS = Sentence(f"{MAX_TAGS} étiquettes au plus.", f"At most {MAX_TAGS} tags.")
+SAME_KEY = Sentence("Deux clés d'un même objet ne se distinguent que par leur codage Unicode.",
+                    "Two keys of one object differ only in how Unicode writes them.")
 OUT_OF_RANGE = Sentence("Un nombre de {min} à {max} est attendu.", "A number from {min} to {max} is expected.")
 ONE_OF = Sentence("Valeur inconnue. Valeurs acceptées : {values}.", "Unknown value. Accepted values: {values}.")
 
 
-def _refuse_nul(value):
+def _clean(value):
+    """A JSON value with every text in it composed; raises ValidationError for U+0000."""
     if isinstance(value, str):
         if "\0" in value:
             raise ValidationError(NUL)
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            _refuse_nul(key)
-            _refuse_nul(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _refuse_nul(inner)
+        return composed(value)
+    if isinstance(value, dict):
+        cleaned = {_clean(key): _clean(inner) for key, inner in value.items()}
+        if len(cleaned) < len(value):
+            raise ValidationError(SAME_KEY)
+        return cleaned
+    return [_clean(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _refuse_others(items, kind, sentence):
-    wrong = (index for index, item in enumerate(items) if not isinstance(item, kind))
-    named = {index: [sentence] for index in itertools.islice(wrong, MAX_NAMED)}
+    _refuse((index, sentence) for index, item in enumerate(items) if not isinstance(item, kind))
+
+
+def _refuse(wrong):
+    """Raises ValidationError for the items of a list that are wrong, pairs of index and sentence, if any are."""
+    named = {index: [sentence] for index, sentence in itertools.islice(wrong, MAX_NAMED)}
     if named:
         raise ValidationError(named)
 
@@ -68,8 +81,10 @@ class Text(_Described, fields.String):
     def _deserialize(self, value, attr, data, **kwargs):
         if not isinstance(value, str):
             raise ValidationError(NOT_TEXT)
-        _refuse_nul(value)
-        text = self._normal(value.strip())
+        value = value.strip()
+        if self.max_length and len(value) > MOST_COMPOSED * self.max_length:
+            raise ValidationError(TOO_LONG.format(max=self.max_length))
+        text = self._normal(_clean(value))
         if not text:
             if not self.allow_none:
                 raise ValidationError(NOT_NULL)
@@ -89,10 +104,14 @@ class Email(Text):
     """An address, its case kept."""
 
     described = {"format": "email"}
-    _check = validate.Email(error=NOT_EMAIL)
+
+    def _normal(self, text):
+        return normal_email(text)
 
     def _meaning(self, text):
-        return self._check(text)
+        if not is_email(text):
+            raise ValidationError(NOT_EMAIL)
+        return text
 
 
 class Phone(Text):
@@ -165,7 +184,7 @@ class Notes(_Described, fields.Raw):
     described = {"type": ["object", "string"]}
 
     def _deserialize(self, value, attr, data, **kwargs):
-        _refuse_nul(value)
+        value = _clean(value)
         if isinstance(value, str):
             return {"text": value} if value.strip() else {}
         if not isinstance(value, dict):
@@ -176,14 +195,17 @@ class Notes(_Described, fields.Raw):
 class Tags(_Described, fields.Raw):
     """A list of strings, trimmed, without blanks and repeats, in the order given; null is the empty list."""
 
-    described = {"type": "array", "items": {"type": "string"}}
+    described = {"type": "array", "items": {"type": "string", "maxLength": MAX_TAG}, "maxItems": MAX_TAGS}
 
     def _deserialize(self, value, attr, data, **kwargs):
         if not isinstance(value, list):
             raise ValidationError(NOT_LIST)
         _refuse_others(value, str, NOT_TEXT)
-        _refuse_nul(value)
-        return list(dict.fromkeys(filter(None, map(str.strip, value))))
+        tags = list(dict.fromkeys(filter(None, map(str.strip, _clean(value)))))
+        _refuse((index, TOO_LONG.format(max=MAX_TAG)) for index, tag in enumerate(tags) if len(tag) > MAX_TAG)
+        if len(tags) > MAX_TAGS:
+            raise ValidationError(TOO_MANY_TAGS)
+        return tags
 
 
 class Activities(_Described, fields.Raw):
@@ -195,8 +217,14 @@ class Activities(_Described, fields.Raw):
         if not isinstance(value, list):
             raise ValidationError(NOT_LIST)
         _refuse_others(value, dict, NOT_OBJECT)
-        _refuse_nul(value)
-        return value
+        return _clean(value)
+
+
+# ISO 8601's calendar dates in both its forms, alone or with a time, that perhaps with an offset.
+_MOMENT = re.compile(r"""(\d{4}-\d\d-\d\d|\d{8})
+    (?:([T\ ](?:\d\d:\d\d(?::\d\d(?:[.,]\d{1,12})?)?|\d{4}(?:\d\d(?:[.,]\d{1,12})?)?|\d\d))
+    (Z|[+\-\ ]\d\d(?::?\d\d)?)?)?\Z""",
+                     re.ASCII | re.VERBOSE)
 
 
 class Moment(Text):
@@ -209,11 +237,13 @@ class Moment(Text):
         self.end = end
 
     def _meaning(self, text):
-        # An unescaped + in a query string arrives as a blank.
-        text = re.sub(r"(?<=\d) (\d\d:?\d\d)\Z", r"+\1", text) if "T" in text else text
+        if not (found := _MOMENT.match(text)):
+            raise ValidationError(NOT_TIME)
+        date, time, offset = found.groups("")
         try:
-            moment = dt.datetime.fromisoformat(text)
-            if re.fullmatch(r"\d{4}-?\d\d-?\d\d", text, re.ASCII) and self.end:
+            # An unescaped + in a query string arrives as a blank.
+            moment = dt.datetime.fromisoformat(date + time + offset.replace(" ", "+"))
+            if self.end and not time:
                 moment += dt.timedelta(days=1, microseconds=-1)
             return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
         except (ValueError, OverflowError):

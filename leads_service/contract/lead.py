@@ -18,6 +18,7 @@ from leads_service.contract.fields import (
     WholeNumber,
 )
 from leads_service.contract.sentences import Sentence
+from leads_service.contract.sizes import MAX_BYTES, fits
 from leads_service.contract.vocabulary import ACTIVE, NEW
 
 UNKNOWN = Sentence("Champ inconnu.", "Unknown field.")
@@ -27,6 +28,9 @@ TWO_SPELLINGS = Sentence("Ce champ est donné deux fois, sous deux noms et avec 
 OTHER_ID = Sentence("L'identifiant n'est pas celui de l'adresse.", "The id is not the one in the path.")
 
 MAX_FIELDS = 1000  # of a body, so that naming each unknown one stays cheap
+LONGEST_NAME = 60  # characters of an unknown field's name that an answer repeats
+TOO_LARGE = Sentence(f"notes, activities et tags dépassent ensemble {MAX_BYTES // 1024} Kio.",
+                     f"notes, activities and tags are together larger than {MAX_BYTES // 1024} KiB.")
 
 
 class _Body(Schema):
@@ -46,7 +50,8 @@ class _Body(Schema):
         if len(body) > MAX_FIELDS:
             raise ValidationError(TOO_MANY_FIELDS)
         renamed = {self.aliases.get(name, name): value for name, value in body.items()}
-        return {name: value for name, value in renamed.items() if name not in self.ignored}
+        return {name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "…": value
+                for name, value in renamed.items() if name not in self.ignored}
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _agree(self, loaded, body, **kwargs):
@@ -103,6 +108,9 @@ class LeadBody(_Body):
         for name, empty in (("notes", {}), ("tags", []), ("activities", [])):
             if name in lead and lead[name] is None:
                 lead[name] = empty
+        bounded = [name for name in ("notes", "activities", "tags") if lead.get(name)]
+        if not fits(*(lead[name] for name in bounded)):
+            raise ValidationError({name: [TOO_LARGE] for name in bounded})
         if not self.partial:
             lead.setdefault("status", ACTIVE)
             lead.setdefault("stage", NEW)

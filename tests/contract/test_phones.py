@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import sql
 from leads_service.contract.lead import LeadBody
 from leads_service.contract.phones import normal_phone, phone_spellings
+from real.postgres import sql
 
 BOTH = "+33123456789 / +33612345678"
 STORED = {
