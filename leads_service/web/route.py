@@ -53,6 +53,7 @@ class Segment(BaseConverter):
     what can be done with a lead.
     """
 
+    part_isolating = True
     regex = r"(?![a-z]{1,31}\Z)[^/]+"  # a UUID may be all letters, and has 32 of them
 
 

@@ -7,7 +7,6 @@ import uuid
 import jwt
 import pytest
 
-from conftest import connected, sql
 from leads_service import config
 from leads_service.access import keys
 from leads_service.app import create_app
@@ -16,6 +15,7 @@ from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import database, select, write
 from leads_service.transfer.importing import import_leads
 from leads_service.transfer.reading import read
+from real.postgres import connected, sql
 
 SECRET = "a secret of the tests, of 32 characters or more"
 ODD = ["Jean Dupont", "O'Brien; DROP TABLE leads; --", "100 %", "%s %(x)s %%", "back\\slash\\'", "E'\\x27", 'double "',

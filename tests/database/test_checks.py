@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from conftest import sql
 from leads_service.contract.vocabulary import STAGES, STATUSES
+from real.postgres import sql
 
 
 @pytest.mark.parametrize(("constraint", "words"), [("ck_leads_status_values", STATUSES),

@@ -5,11 +5,11 @@ import uuid
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from conftest import connected, sql
 from leads_service.contract.lists import ListQuery, load_query
 from leads_service.database import migrator
 from leads_service.database.pool import Database, reads_from
 from leads_service.leads.pages import page
+from real.postgres import connected, sql
 
 COMPANY = uuid.UUID("00000000-0000-4000-8000-0000000000d1")
 FILL = f"""

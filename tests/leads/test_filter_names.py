@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from conftest import ROOT
 from leads_service.contract.lists import FILTERS, ListQuery, SelectionQuery
+from real.service import ROOT
 
 
 @pytest.mark.parametrize("change", ["lists.FILTERS += ('contact',)", "lists.FILTERS = lists.FILTERS[1:]"])
