@@ -21,7 +21,8 @@ def open_source(name: str) -> Iterator[Source]:
         with old_database(name) as source:
             yield source
     elif name == "-":
-        yield read(sys.stdin.buffer)
+        with contextlib.closing(read(sys.stdin.buffer)) as source:
+            yield source
     else:
         try:
             with open(name, "rb") as file:

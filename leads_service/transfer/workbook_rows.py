@@ -21,6 +21,8 @@ _FIRST_SHEET = Sentence("Seule la première feuille, « {name} », est lue ; le 
 
 def workbook_source(head: bytes, file: BinaryIO) -> Source:
     """The rows of the workbook that begins with the bytes `head` and goes on in `file`. Raises SourceError."""
+    if file.seekable():
+        return _source(Workbook(file))
     with contextlib.ExitStack() as scope:
         held = scope.enter_context(tempfile.SpooledTemporaryFile(_HELD))
         piece = head
@@ -34,10 +36,13 @@ def workbook_source(head: bytes, file: BinaryIO) -> Source:
 
 def _source(workbook):
     rows = workbook.rows()
-    cells = next((cells for _, cells in rows if any(map(_text, cells.values()))), None)
-    if cells is None:
+    for _, cells in rows:
+        filled = [column for column, value in cells.items() if _text(value).strip()]
+        if filled:
+            break
+    else:
         raise SourceError(_EMPTY)
-    width = max(column for column, value in cells.items() if _text(value).strip()) + 1
+    width = max(filled) + 1
     headings = named_once([_text(cells.get(column)) for column in range(width)])
     check_headings(headings)
     understood = Understood("xlsx", headings)
