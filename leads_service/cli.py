@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import math
+import signal
 import sys
 import time
 from pathlib import Path
@@ -20,15 +21,15 @@ from leads_service.access import row_security as rls
 from leads_service.access.callers import ROLE_NAMES
 from leads_service.contract.lead import LeadBody
 from leads_service.contract.lists import SelectionQuery, load_query
-from leads_service.contract.problems import validation_problem
+from leads_service.contract.problems import Problem, validation_problem
 from leads_service.contract.sentences import in_language
 from leads_service.database import migrator
 from leads_service.database.acting import act_for_operator
 from leads_service.database.failures import database_problem, driver_message
 from leads_service.database.pool import database
-from leads_service.transfer.exporting import export_leads
-from leads_service.transfer.formats import ON_CONFLICT, ExportQuery
-from leads_service.transfer.importing import import_leads
+from leads_service.transfer.exporting import ExportError, export_leads
+from leads_service.transfer.formats import EXPORT_TYPES, ON_CONFLICT, ExportQuery
+from leads_service.transfer.importing import ImportStopped, import_leads
 from leads_service.transfer.opening import open_source
 from leads_service.transfer.sources import REJECT_HEADING, SourceError
 from leads_service.transfer.verifying import verify as compare
@@ -49,7 +50,7 @@ def _one_sentence():
         yield
     except (MigrationError, rls.RowSecurityError) as error:
         raise click.ClickException(str(error)) from error
-    except SourceError as error:
+    except (ExportError, SourceError) as error:
         raise click.ClickException(in_language(error.sentence, "en")) from error
     except ConflictError as error:
         raise click.ClickException(f"Line {error.row.line}: {in_language(error.fault.message, 'en')} "
@@ -59,6 +60,26 @@ def _one_sentence():
         raise click.ClickException(f"{name}: {in_language(messages[0], 'en')}") from error
     except PeeweeException as error:
         raise click.ClickException(f"The database refused: {driver_message(error)}.") from error
+    except ImportStopped as stopped:
+        ended = click.ClickException(f"{_why(stopped.__cause__)} {in_language(stopped.done, 'en')}")
+        ended.exit_code = stopped.__cause__.code if isinstance(stopped.__cause__, SystemExit) else 1
+        raise ended from stopped
+
+
+def _why(cause):
+    """The reason why an import was stopped, as a sentence."""
+    if isinstance(cause, KeyboardInterrupt | SystemExit):
+        return "Stopped by a signal."
+    if isinstance(cause, Problem):
+        return in_language(cause.sentence, "en")
+    if isinstance(cause, PeeweeException):
+        return f"The database refused: {driver_message(cause)}."
+    raise cause
+
+
+def _end(number, frame):
+    # As an exception, so that what is open is closed: the statement under way, the embedded server.
+    raise SystemExit(128 + number)
 
 
 @leads.command()
@@ -91,15 +112,15 @@ def _rules():
     return LeadBody(current_app.extensions["leads_settings"].phone_prefix)
 
 
-def _defaults(context, parameter, pairs):
+def _pairs(context, parameter, pairs):
     for pair in pairs:
         if "=" not in pair:
-            raise click.BadParameter(f"{pair} is not KEY=VALUE.")
+            raise click.BadParameter(f"{pair} is not {parameter.metavar}.")
     return dict(pair.split("=", 1) for pair in pairs)
 
 
 _SOURCE = click.argument("source")
-_DEFAULTS = click.option("--default", "defaults", metavar="KEY=VALUE", multiple=True, callback=_defaults,
+_DEFAULTS = click.option("--default", "defaults", metavar="KEY=VALUE", multiple=True, callback=_pairs,
                          help="What a blank or absent KEY is taken for; may be repeated.")
 
 
@@ -126,6 +147,10 @@ def _progress(source, seen):
     yield say
 
 
+_MAP = click.option("--map", "words", metavar="WORD=WORD", multiple=True, callback=_pairs,
+                    help="What a word of the status or stage means, such as Qualifié=contacted; may be repeated.")
+
+
 @leads.command("import")
 @_SOURCE
 @click.option("--on-conflict", type=click.Choice(ON_CONFLICT), default="skip", show_default=True,
@@ -134,9 +159,11 @@ def _progress(source, seen):
 @click.option("--rejects", type=click.Path(dir_okay=False, writable=True, path_type=Path),
               help="A CSV file for the rows that cannot come: line, column, code, message, then the original row.")
 @_DEFAULTS
-def import_(source, on_conflict, dry_run, rejects, defaults):
+@_MAP
+def import_(source, on_conflict, dry_run, rejects, defaults, words):
     """Bring in the leads of SOURCE: a CSV, NDJSON or JSON file, - for standard input, or the postgresql:// URL of the
     old database (with ?table= when its table is not leads)."""
+    signal.signal(signal.SIGTERM, _end)
     with contextlib.ExitStack() as scope:
         scope.enter_context(_one_sentence())
         opened = scope.enter_context(open_source(source))
@@ -154,13 +181,28 @@ def import_(source, on_conflict, dry_run, rejects, defaults):
 
         progress = scope.enter_context(_progress(opened, lambda report: report.rows))
         report = import_leads(database, opened, _rules(), None, on_conflict=on_conflict, dry_run=dry_run,
-                              defaults=defaults, reject=reject, progress=progress)
+                              defaults=defaults, words=words, reject=reject, progress=progress)
+    _echo_understood(report.reader.described("en"))
     if report.unknown:
         click.echo(f"No column, kept in notes: {', '.join(report.unknown)}")
     click.echo(f"{report.created} created, {report.updated} updated, {report.skipped} skipped, "
                f"{report.rejected} rejected" + " (dry run: nothing was written)" * dry_run)
     if report.rejected:
         raise SystemExit(1)
+
+
+def _echo_understood(told):
+    """What was understood of the source, a line each; to standard error, since it is no result."""
+    how = ", ".join(f"{name} {told[name]}" for name in ("encoding", "delimiter") if told[name])
+    click.echo(f"Read as {told['format']}" + (f" ({how})" if how else ""), err=True)
+    renamed = [f"{heading} → {column}" for heading, column in told["columns"].items() if heading != column]
+    if renamed:
+        click.echo(f"Columns: {', '.join(renamed)}", err=True)
+    for sentence in told["assumptions"]:
+        click.echo(f"Assumed: {sentence}", err=True)
+    for column, words in told["unknown_words"].items():
+        counted = ", ".join(f"{word} ({count})" for word, count in words.items())
+        click.echo(f"Unknown words of {column}: {counted}. --map 'WORD=contacted' says what one means.", err=True)
 
 
 def _echo_reject(row, fault):
@@ -170,10 +212,11 @@ def _echo_reject(row, fault):
 @leads.command()
 @_SOURCE
 @_DEFAULTS
-def verify(source, defaults):
+@_MAP
+def verify(source, defaults, words):
     """Compare SOURCE with the table, field by field. Exit status 0 when nothing is missing or different."""
     with _one_sentence(), open_source(source) as opened, _progress(opened, lambda verdict: verdict.rows) as progress:
-        verdict = compare(database, opened, _rules(), defaults=defaults, progress=progress)
+        verdict = compare(database, opened, _rules(), defaults=defaults, words=words, progress=progress)
     for example in verdict.examples:
         click.echo(example)
     fields = ", ".join(f"{column} {count}" for column, count in verdict.differing.most_common())
@@ -192,7 +235,7 @@ def _filter_options(command):
 
 
 @leads.command()
-@click.option("--format", "format", type=click.Choice(["csv", "ndjson"]), default="csv", show_default=True)
+@click.option("--format", "format", type=click.Choice(list(EXPORT_TYPES)), default="csv", show_default=True)
 @_filter_options
 def export(format, **filters):
     """Write the leads, or those that the filters select, to standard output."""
@@ -202,7 +245,7 @@ def export(format, **filters):
         selection, _ = load_query(ExportQuery(), given)
         output = click.get_binary_stream("stdout")
         for piece in export_leads(database, selection, prefix, format, None):
-            output.write(piece.encode())
+            output.write(piece)
 
 
 @leads.group()

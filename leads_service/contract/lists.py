@@ -7,7 +7,7 @@ import json
 import uuid
 from typing import NamedTuple
 
-from marshmallow import Schema, ValidationError, post_load
+from marshmallow import Schema, ValidationError, fields, post_load
 
 from leads_service.contract.fields import AllTags, Moment, OneOf, Stage, Status, Text, WholeNumber
 from leads_service.contract.sentences import Sentence
@@ -166,13 +166,15 @@ FILTERS = tuple(name for name in SelectionQuery().fields if name != "q")
 def load_query(schema: Schema, arguments, **path_values: str):
     """What `schema` makes of a query string (a MultiDict) and the values out of the path; raises ValidationError.
 
-    A parameter given twice, or in the query string beside its path, is an error; `tag` alone may be repeated.
+    A parameter given twice, or in the query string beside its path, is an error; only one that is a list may be
+    repeated.
     """
+    lists = {name for name, field in schema.fields.items() if isinstance(field, fields.List)}
     given = {name: [value] for name, value in path_values.items()}
     for name, values in arguments.lists():
         given.setdefault(name, []).extend(values)
-    repeated = {name: [REPEATED] for name, values in given.items() if len(values) > 1 and name != "tag"}
-    query = {name: values if name == "tag" else values[0] for name, values in given.items() if name not in repeated}
+    repeated = {name: [REPEATED] for name, values in given.items() if len(values) > 1 and name not in lists}
+    query = {name: values if name in lists else values[0] for name, values in given.items() if name not in repeated}
     try:
         loaded = schema.load(query)
     except ValidationError as error:

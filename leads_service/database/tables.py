@@ -38,6 +38,7 @@ class Client(Table):
     address = TextField(null=True)
     city = CharField(100, null=True)
     tags = ArrayField(TextField, index=False)
+    contacts = BinaryJSONField(index=False)
 
     class Meta:
         table_name = "clients"

@@ -58,5 +58,6 @@ def _made(lead, email):
     made = Client.insert(
         type="company" if lead.company else "individual", name=lead.name, company_name=lead.company,
         email=email, phone=lead.phone, address=lead.address, city=lead.city, tags=lead.tags,
+        contacts=[{"name": lead.contact}] if lead.contact else [],
     ).on_conflict_ignore().returning(Client.id).execute()
     return next((client.id for client in made), None)

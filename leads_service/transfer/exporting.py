@@ -1,43 +1,105 @@
-"""Leads out of the table, as CSV or NDJSON, at constant memory."""
+"""Leads out of the table, as CSV, NDJSON or a workbook, at constant memory."""
 
 import csv
 import io
+import tempfile
 import uuid
 from collections.abc import Iterator
 
+import xlsxwriter
+
 from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.lists import Selection
+from leads_service.contract.sentences import Sentence
 from leads_service.database.pool import Database
 from leads_service.leads.filters import conditions_of, selected
 from leads_service.leads.record import COLUMNS
 from leads_service.transfer.cells import neutral
 
-_FETCH = 1000  # rows held at a time
+_FETCH_SIZE = 2**20  # bytes of leads wanted at a time; one lead more may come, of whatever size
+_MOST_ROWS = 1000  # at a time
+_PIECE = 2**16  # bytes of a workbook in a piece of the answer
+_SHEET_ROWS = 1_048_576  # Excel's limit
 # Times as in the API's JSON, everything else as PostgreSQL writes it.
 _CELLS = ", ".join(f"to_json({column}) #>> '{{}}'" if column.endswith("_at") else f"{column}::text"
                    for column in LEAD_COLUMNS)
+_TOO_MANY = Sentence("Un classeur contient au plus 1 048 575 leads ; filtrez-les, ou prenez le CSV.",
+                     "A workbook holds 1,048,575 leads at most; filter them, or take CSV.")
+_TOO_LONG = Sentence("Une cellule contient au plus 32 767 caractères, le lead {id} en a plus ; prenez le CSV.",
+                     "A cell holds 32,767 characters at most, the lead {id} has more; take CSV.")
+
+
+class ExportError(ValueError):
+    """The leads do not fit into the format; `sentence` says what to do."""
+
+    def __init__(self, sentence: Sentence):
+        super().__init__(sentence)
+        self.sentence = sentence
 
 
 def export_leads(database: Database, selection: Selection, phone_prefix: str, format: str,
-                 company_id: uuid.UUID | None) -> Iterator[str]:
-    """The selected leads of the company (None: of all), newest first, as pieces of text: CSV with a header (RFC 4180)
-    or NDJSON.
+                 company_id: uuid.UUID | None) -> Iterator[bytes]:
+    """The selected leads of the company (None: of all), newest first, as pieces of bytes: CSV with a header (RFC 4180),
+    NDJSON, or an .xlsx workbook.
 
-    No cell of the CSV is a formula to a spreadsheet; importing it gives back what was there.
+    No cell is a formula to a spreadsheet; importing it gives back what was there. Raises ExportError before the first
+    piece where a workbook cannot hold the leads.
     """
-    shown = _CELLS if format == "csv" else "row_to_json(lead)::text"
+    shown = "row_to_json(lead)::text" if format == "ndjson" else _CELLS
     with database.connection_context(), database.atomic():
         leads, parameters = selected(conditions_of(selection, phone_prefix, company_id))
         database.execute_sql(
             f"DECLARE leads_export NO SCROLL CURSOR FOR SELECT {shown} FROM (SELECT {COLUMNS} "
             f"FROM {leads} ORDER BY created_at DESC, id DESC) AS lead", parameters)
-        if format == "csv":
-            yield _csv([LEAD_COLUMNS])
-        while rows := database.execute_sql(f"FETCH {_FETCH} FROM leads_export").fetchall():
-            yield _csv(rows) if format == "csv" else "".join(f"{row}\n" for (row,) in rows)
+        yield from _WRITERS[format](_fetched(database))
 
 
-def _csv(rows):
+def _fetched(database):
+    """Lists of rows, as many at a time as are about _FETCH_SIZE bytes, judged by those before."""
+    count = 1
+    while rows := database.execute_sql(f"FETCH {count} FROM leads_export").fetchall():
+        yield rows
+        size = sum(len(cell) for row in rows for cell in row if cell) / len(rows)
+        # Growing by steps, so that a few small leads promise nothing of the large ones behind them.
+        count = max(1, min(_MOST_ROWS, 4 * count, int(_FETCH_SIZE / max(size, 1))))
+
+
+def _csv(pieces):
+    yield _csv_text([LEAD_COLUMNS])
+    for rows in pieces:
+        yield _csv_text(rows)
+
+
+def _csv_text(rows):
     text = io.StringIO()
     csv.writer(text).writerows([cell and neutral(cell) for cell in row] for row in rows)
-    return text.getvalue()
+    return text.getvalue().encode()
+
+
+def _ndjson(pieces):
+    for rows in pieces:
+        yield "".join(f"{row}\n" for (row,) in rows).encode()
+
+
+def _workbook(pieces):
+    # A row is written out as soon as the next one begins; the whole is put together at the end, in a file too.
+    with tempfile.TemporaryFile() as file:
+        # Every cell is a text, which no spreadsheet takes for a formula, a link or a number.
+        with xlsxwriter.Workbook(file, {"constant_memory": True}) as book:
+            sheet = book.add_worksheet("leads")
+            sheet.write_row(0, 0, LEAD_COLUMNS)
+            number = 0
+            for rows in pieces:
+                for row in rows:
+                    number += 1
+                    if number >= _SHEET_ROWS:
+                        raise ExportError(_TOO_MANY)
+                    for column, cell in enumerate(row):
+                        if cell and sheet.write_string(number, column, neutral(cell)) < 0:
+                            raise ExportError(_TOO_LONG.format(id=row[0]))
+        file.seek(0)
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+_WRITERS = {"csv": _csv, "ndjson": _ndjson, "xlsx": _workbook}

@@ -1,31 +1,43 @@
 """Leads out of a source into the table, batch by batch."""
 
 import contextvars
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from leads_service.contract.lead import LeadBody
+from leads_service.contract.sentences import Sentence
 from leads_service.database.acting import act_as_import
 from leads_service.database.pool import Database
 from leads_service.transfer.rows import Incoming, Reader
-from leads_service.transfer.sources import Fault, Row, Source, SourceError
-from leads_service.transfer.writing import Writer
+from leads_service.transfer.sources import NAMED, Fault, Row, Source, SourceError
+from leads_service.transfer.writing import ConflictError, Writer
 
 BATCH = 5000  # rows in a transaction: the longest that another writer of one of them waits
 BATCH_SIZE = 8 * 2**20  # characters of those rows, for the memory's sake
+_LOOK = 0.25  # seconds between two looks at whether the import is to go on
+
+_DONE = Sentence("Fait jusque-là : {created} créés, {updated} mis à jour ; reprenez à la ligne {line}.",
+                 "Done so far: {created} created, {updated} updated; go on from line {line}.")
+_NOTHING = Sentence("Rien n'a été écrit.", "Nothing was written.")
 
 
 @dataclass
 class Report:
-    """What became of the rows. `unknown` are the headings that have no column, whose values went to notes."""
+    """What became of the rows, and (`reader`) what was understood of them."""
 
     created: int = 0
     updated: int = 0
     skipped: int = 0
     rejected: int = 0
-    unknown: list[str] = field(default_factory=list)
+    reader: Reader | None = field(default=None, compare=False)
+
+    @property
+    def unknown(self) -> list[str]:
+        """The headings that have no column, whose values went to notes; at most NAMED of them."""
+        return list(self.reader.unknown)[:NAMED]
 
     @property
     def rows(self) -> int:
@@ -33,23 +45,56 @@ class Report:
         return self.created + self.updated + self.skipped + self.rejected
 
 
+class ImportStopped(Exception):
+    """An import ended before its source did; `__cause__` says why. Has the report of what is done, which stays, and the
+    line to go on from; `undone`: it was to be all or nothing, and nothing was written."""
+
+    def __init__(self, report: Report, line: int, undone: bool):
+        super().__init__()
+        self.report = report
+        self.line = line
+        self.undone = undone
+
+    @property
+    def done(self) -> Sentence:
+        """What was done, as a sentence to stand behind the reason."""
+        return _NOTHING if self.undone else _DONE.format(
+            created=self.report.created, updated=self.report.updated, line=self.line)
+
+
 def import_leads(database: Database, source: Source, rules: LeadBody, company_id: uuid.UUID | None, *,
                  on_conflict: str = "skip", dry_run: bool = False, defaults: dict[str, str] | None = None,
-                 reject: Callable[[Row, Fault], None],
-                 progress: Callable[[Report], None] = lambda report: None) -> Report:
+                 words: dict[str, str] | None = None, reject: Callable[[Row, Fault], None],
+                 progress: Callable[[Report], None] = lambda report: None,
+                 demand: Callable[[], None] = lambda: None) -> Report:
     """Write the leads of `source`, those of the company (None: of any); the rules of the API judge each.
 
     A lead that is there already, by id or else by e-mail, is skipped, updated, or (`fail`) ends the import with
     ConflictError and nothing written. `reject(row, fault)` is told of every row that cannot come, and of every skipped
-    one whose values the table does not have. `dry_run` reports the same and writes nothing. Each batch is a transaction
-    of its own, so that the next run completes a killed one. Raises SourceError, ConflictError and database errors.
-    """
-    reader = Reader(source, rules, defaults or {}, company_id)
-    writer = Writer(database, on_conflict, dry_run, company_id)
-    report = Report()
+    one whose values the table does not have. `dry_run` reports the same and writes nothing. `words` are what words of
+    status and stage mean. Each batch is a transaction of its own, so that the next run completes a killed one.
 
-    def settle(under_way, faults):
-        counts, refused = under_way.result()
+    `demand()` is asked several times a second and raises what is to end the import; so may a signal. The statement
+    under way is then cancelled. Raises SourceError, ConflictError, and ImportStopped for every other end.
+    """
+    reader = Reader(source, rules, defaults or {}, company_id, words)
+    writer = Writer(database, on_conflict, dry_run, company_id)
+    report = Report(reader=reader)
+    line = 1  # of the first row that is not settled
+
+    def result(future):
+        while True:
+            try:
+                return future.result(timeout=_LOOK)
+            except TimeoutError:
+                if future.done():
+                    raise
+                demand()
+
+    def settle(future, faults, end):
+        nonlocal line
+        counts, refused = result(future)
+        line = end
         report.rejected += len(faults)
         for outcome, count in counts.items():
             setattr(report, outcome, getattr(report, outcome) + count)
@@ -66,38 +111,48 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
         def beside(action, *arguments):
             return thread.submit(acting.run, action, *arguments)
 
+        under_way = beside(writer.begin)
         try:
-            beside(writer.begin).result()
-            for batch, faults in _batches(source.rows, reader):
+            result(under_way)
+            for batch, faults, end in _batches(source.rows, reader, demand):
                 if before:
                     settle(*before)
-                before = (beside(writer.write, batch), faults)
+                under_way = beside(writer.write, batch)
+                before = (under_way, faults, end)
             settle(*before)
         except SourceError as error:
             if before:
                 settle(*before)
             failure = error
             raise
-        except BaseException as error:
+        except ConflictError as error:
             failure = error
             raise
+        except BaseException as error:
+            failure = error
+            if not under_way.done():
+                writer.cancel()
+            raise ImportStopped(report, line, writer.all_or_nothing) from error
         finally:
             beside(writer.end, failure).result()
-    report.unknown = list(reader.unknown)
     return report
 
 
-def _batches(rows, reader) -> Iterator[tuple[list[Incoming], list[tuple[Row, Fault]]]]:
-    """Batches of leads, each with the faults found on the way."""
-    batch, faults, size = [], [], 0
+def _batches(rows, reader, demand) -> Iterator[tuple[list[Incoming], list[tuple[Row, Fault]], int]]:
+    """Batches of leads, each with the faults found on the way and the line of the first row behind it."""
+    batch, faults, size, looked, line = [], [], 0, time.monotonic(), 1
     for row in rows:
         if len(batch) + len(faults) >= BATCH or size > BATCH_SIZE:
-            yield batch, faults
+            yield batch, faults, row.line
             batch, faults, size = [], [], 0
+        if time.monotonic() - looked > _LOOK:
+            demand()
+            looked = time.monotonic()
         read = reader.read(row)
         if isinstance(read, Fault):
             faults.append((row, read))
         else:
             batch.append(read)
         size += sum(map(len, row.original))
-    yield batch, faults
+        line = row.line
+    yield batch, faults, line + 1

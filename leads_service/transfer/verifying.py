@@ -37,9 +37,9 @@ class Verdict:
 
 
 def verify(database: Database, source: Source, rules: LeadBody, *, defaults: dict[str, str] | None = None,
-           progress: Callable[[Verdict], None] = lambda verdict: None) -> Verdict:
+           words: dict[str, str] | None = None, progress: Callable[[Verdict], None] = lambda verdict: None) -> Verdict:
     """Compare every row of `source`, read as an import would, with the lead of its id, or else of its e-mail."""
-    reader = Reader(source, rules, defaults or {}, None)
+    reader = Reader(source, rules, defaults or {}, None, words)
     verdict = Verdict()
     with database.connection_context():
         while batch := list(islice(source.rows, _BATCH)):

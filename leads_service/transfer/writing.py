@@ -6,6 +6,7 @@ import io
 import uuid
 from types import SimpleNamespace
 
+import psycopg2
 from peewee import DataError, IntegrityError
 
 from leads_service.contract.lead import LEAD_COLUMNS
@@ -27,7 +28,9 @@ _KEPT_BY_ID = Sentence("Ignorée : le lead {id} existe déjà et diffère.",
 _KEPT_BY_EMAIL = Sentence("Ignorée : le lead {id} a déjà cet e-mail.",
                           "Skipped: the lead {id} has this e-mail already.")
 
-_STAGED = """CREATE TEMP TABLE IF NOT EXISTS leads_incoming ON COMMIT DROP AS
+# PostgreSQL looks every second whether the service is still there, however that ended.
+_STAGED = """SET LOCAL client_connection_check_interval = '1s';
+             CREATE TEMP TABLE IF NOT EXISTS leads_incoming ON COMMIT DROP AS
              SELECT 0 AS number, '{}'::text[] AS given, false AS adds, """ + COLUMNS + " FROM leads LIMIT 0"
 _COPY = f"COPY {{table}} (number, given, adds, {COLUMNS}) FROM STDIN"
 # One look-up a row, by LATERAL and LIMIT, whatever the planner thinks of a table that it has never seen.
@@ -108,6 +111,7 @@ class Writer:
         self._on_conflict = on_conflict
         self._update = on_conflict == "update"
         self._dry_run = dry_run
+        self._connection = None
         self._scope = contextlib.ExitStack()
 
     @property
@@ -118,6 +122,7 @@ class Writer:
     def begin(self) -> None:
         """Take a connection."""
         self._scope.enter_context(self._database.connection_context())
+        self._connection = self._database.connection()
         self._types = dict(self._database.execute_sql(
             "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
             "WHERE attrelid = 'leads'::regclass AND attnum > 0 AND NOT attisdropped").fetchall())
@@ -133,6 +138,12 @@ class Writer:
                               "PRIMARY KEY (id)) ON COMMIT DROP",
                               "CREATE UNIQUE INDEX uq_leads_email_lower ON leads (lower(email))"):
                 self._database.execute_sql(statement)
+
+    def cancel(self) -> None:
+        """End the statement under way, from another thread; it fails then."""
+        if self._connection:
+            with contextlib.suppress(psycopg2.Error):
+                self._connection.cancel()
 
     def end(self, failure: BaseException | None) -> None:
         """Give the connection back; with a failure, an all-or-nothing import is undone."""

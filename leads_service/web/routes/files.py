@@ -1,33 +1,37 @@
 """Leads in and out as files over HTTP: the engines of `flask leads import` and `export`."""
 
-import io
-
 from flask import Blueprint, Response, jsonify, request
 
 from leads_service.access.callers import Role
 from leads_service.contract.lists import load_query
 from leads_service.contract.problems import Problem, validation_problem
-from leads_service.contract.sentences import in_language
+from leads_service.contract.sentences import Sentence, in_language
+from leads_service.database.failures import database_problem
 from leads_service.database.pool import database, reads_from
-from leads_service.transfer.exporting import export_leads
+from leads_service.transfer.exporting import ExportError, export_leads
 from leads_service.transfer.formats import EXPORT_TYPES, IMPORT_TYPES, ExportQuery, ImportQuery
-from leads_service.transfer.importing import import_leads
+from leads_service.transfer.importing import ImportStopped, import_leads
 from leads_service.transfer.reading import read
 from leads_service.transfer.sources import SourceError
 from leads_service.transfer.writing import ConflictError
 from leads_service.web import replica
 from leads_service.web.answers import company_of_caller, preferred_language
-from leads_service.web.body import bodies, read_body, require_media_type
+from leads_service.web.body import bodies
 from leads_service.web.route import promise
 from leads_service.web.shapes import NUMBER, TEXT, as_json, as_text, list_of, object_of, success_of
+from leads_service.web.uploads import demand_of, uploaded_file
 
 blueprint = Blueprint("files", __name__, url_prefix="/leads")
 MAX_REJECTS = 1000  # named in one answer; all of them are counted
+# Seconds after which no more is begun. A statement's own time limit is 15 s, and a proxy waits 60 s for an answer.
+IMPORT_TIMEOUT = 40
 _EXPORT_QUERY = ExportQuery()
 _IMPORT_QUERY = ImportQuery()
 _FILE = {media_type: {"description": "A file of leads; what it is, its bytes tell."} for media_type in IMPORT_TYPES}
+_FILE["multipart/form-data"] = object_of(file={"type": "string", "contentMediaType": "application/octet-stream"})
 _IMPORTED = success_of(object_of(
     created=NUMBER, updated=NUMBER, skipped=NUMBER, rejected=NUMBER, unknown_columns=list_of(TEXT),
+    understood={"type": "object"},
     rejects={"maxItems": MAX_REJECTS, **list_of(object_of(line=NUMBER, column=TEXT, code=TEXT, message=TEXT))}))
 
 
@@ -41,9 +45,13 @@ def export():
     def begin():
         pieces = export_leads(reads_from.get(), selection, prefix, format, company_id)
         # The first piece before the answer begins: a database that is down is still a 503 then.
-        return next(pieces, ""), pieces
+        return next(pieces, b""), pieces
 
-    return Response(_stream(*replica.read(begin)), mimetype=EXPORT_TYPES[format],
+    try:
+        first, others = replica.read(begin)
+    except ExportError as error:
+        raise validation_problem({"format": [error.sentence]}) from error
+    return Response(_stream(first, others), mimetype=EXPORT_TYPES[format],
                     headers={"Content-Disposition": f"attachment; filename=leads.{format}"})
 
 
@@ -57,25 +65,41 @@ def _stream(first, others):
 @promise(Role.ADMIN, {200: as_json("Imported", _IMPORTED)}, query=ImportQuery, body=_FILE,
          fails=("email_taken", "id_taken"))
 def import_():
-    """Bring in the leads of a CSV, NDJSON or JSON body."""
+    """Bring in the leads of a file: the body, or the part `file` of a form."""
     forms = bodies()
-    require_media_type(request, *IMPORT_TYPES)
     options = load_query(_IMPORT_QUERY, request.args)
     language = preferred_language(request)
     rejects = []
 
     def reject(row, fault):
-        rejects.append({"line": row.line, "column": fault.column, "code": fault.code,
-                        "message": in_language(fault.message, language)})
+        if len(rejects) < MAX_REJECTS:
+            rejects.append({"line": row.line, "column": fault.column, "code": fault.code,
+                            "message": in_language(fault.message, language)})
 
     try:
-        source = read(io.BufferedReader(io.BytesIO(read_body(request, forms.max_body))))
-        report = import_leads(database, source, forms.create, company_of_caller(), on_conflict=options["on_conflict"],
-                              dry_run=options["dry_run"] == "true", reject=reject)
+        report = import_leads(database, read(*uploaded_file(request, forms.max_body)), forms.create,
+                              company_of_caller(), on_conflict=options["on_conflict"], words=options["map"],
+                              dry_run=options["dry_run"] == "true", reject=reject,
+                              demand=demand_of(request, IMPORT_TIMEOUT))
     except SourceError as error:
         raise validation_problem({"body": [error.sentence]}) from error
     except ConflictError as error:
         raise Problem(error.fault.code, error.fault.message, line=error.row.line) from error
+    except ImportStopped as stopped:
+        raise _told(stopped) from stopped.__cause__
     return jsonify(success=True, data={
         "created": report.created, "updated": report.updated, "skipped": report.skipped, "rejected": report.rejected,
-        "unknown_columns": report.unknown, "rejects": rejects[:MAX_REJECTS]})
+        "unknown_columns": report.unknown, "understood": report.reader.described(language), "rejects": rejects})
+
+
+def _told(stopped):
+    """What the caller is told of an import that was stopped, with what was done; other errors as they are."""
+    cause = stopped.__cause__
+    problem = cause if isinstance(cause, Problem) else database_problem(cause)
+    if problem is None:
+        return cause
+    problem.sentence = Sentence(f"{problem.sentence} {stopped.done}",
+                                f"{in_language(problem.sentence, 'en')} {in_language(stopped.done, 'en')}")
+    done = {} if stopped.undone else {"created": stopped.report.created, "updated": stopped.report.updated}
+    problem.extra |= {**done, "line": 1 if stopped.undone else stopped.line}
+    return problem
