@@ -11,7 +11,7 @@ from leads_service import cli, config
 from leads_service.database import embedded
 from leads_service.database.pool import database
 from leads_service.database.replica import replica
-from leads_service.web import authorization, errors, observability, openapi
+from leads_service.web import authorization, errors, observability, openapi, origins
 from leads_service.web import replica as replica_cookies
 from leads_service.web.body import Bodies
 from leads_service.web.pages import docs
@@ -51,13 +51,15 @@ def create_app(settings: config.Settings | None = None) -> Flask:
 
     errors.register(app)
     authorization.register(app, settings)
+    if not settings.auth:
+        origins.register(app, settings.allowed_origins)
     for blueprint in (leads.blueprint, files.blueprint, health.blueprint, docs.blueprint):
         app.register_blueprint(blueprint)
     app.extensions["leads_openapi"] = openapi.document(app)
     if settings.allowed_origins:
         # As patterns of their own: flask-cors would take the brackets of an IPv6 address for one.
-        origins = [re.compile(re.escape(origin) + r"\Z") for origin in settings.allowed_origins]
-        CORS(app, origins=origins, expose_headers=["Location", "Retry-After", "X-Request-ID"], max_age=600)
+        patterns = [re.compile(re.escape(origin) + r"\Z") for origin in settings.allowed_origins]
+        CORS(app, origins=patterns, expose_headers=["Location", "Retry-After", "X-Request-ID"], max_age=600)
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)

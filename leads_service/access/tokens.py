@@ -1,6 +1,7 @@
 """JSON Web Tokens: HS256 under a secret, ES256 and RS256 under the keys that a JWKS URL publishes."""
 
 import hashlib
+import json
 import logging
 import threading
 import time
@@ -56,7 +57,7 @@ class Tokens:
         return caller
 
     def _verified(self, token):
-        """The token's claims; None when its key is unknown. Raises jwt.PyJWTError."""
+        """The token's claims; None when its key is unknown or a time is no number. Raises jwt.PyJWTError."""
         header = jwt.get_unverified_header(token)
         # Which key, never how: each key has the one algorithm that it is verified by.
         if header.get("alg") == "HS256" and self._settings.jwt_secret:
@@ -70,10 +71,13 @@ class Tokens:
             if not key:
                 return None
             algorithm = key.algorithm_name
-        return jwt.decode(
+        claims = jwt.decode(
             token, key, [algorithm], audience=self._settings.jwt_audience, issuer=self._settings.jwt_issuer,
             leeway=LEEWAY, options={"require": ["exp"], "enforce_minimum_key_length": True,
                                     "verify_aud": self._settings.jwt_audience is not None})
+        # Numbers they must be (RFC 7519, 2); PyJWT reads one in a text too.
+        times = [claims[name] for name in ("exp", "nbf", "iat") if name in claims]
+        return claims if all(type(each) in (int, float) for each in times) else None
 
     def _caller(self, claims):
         company_id = None
@@ -94,17 +98,16 @@ _ABSENT = object()
 
 
 def _claim(claims, path):
-    """The claim of the name `path`, else the one that its dots lead to; None when they lead through what is no object,
-    which is not the same as _ABSENT."""
-    if path in claims:
-        return claims[path]
+    """The claim that the dots of `path` lead to, else the one of that whole name; None when they lead through what is
+    no object, which is not the same as _ABSENT."""
+    found = claims
     for name in path.split("."):
-        if not isinstance(claims, dict):
+        if not isinstance(found, dict):
             return None
-        if name not in claims:
-            return _ABSENT
-        claims = claims[name]
-    return claims
+        if name not in found:
+            return claims.get(path, _ABSENT)
+        found = found[name]
+    return found
 
 
 class KeySet:
@@ -154,9 +157,8 @@ class KeySet:
     def _fetch(self, fetched):
         keys = problem = None
         try:
-            found = jwt.PyJWKSet.from_json(_download(self._url))
-            keys = {key.key_id: key for key in found.keys if key.key_id and key.public_key_use in ("sig", None)
-                    and key.algorithm_name in _PUBLISHED}
+            keys = {key.key_id: key for key in map(_key, json.loads(_download(self._url))["keys"])
+                    if key and key.key_id and key.public_key_use in ("sig", None) and key.algorithm_name in _PUBLISHED}
         except Exception as error:
             problem = str(error) or type(error).__name__
         with self._lock:
@@ -174,6 +176,15 @@ class KeySet:
         log.warning("The keys of LEADS_JWKS_URL could not be fetched: %s", why)
         self._failing = True
         self._fetched.set()
+
+
+def _key(published):
+    """The key of a set's member; None for one that cannot be read, which is no reason to refuse the others."""
+    try:
+        return jwt.PyJWK(published)
+    except Exception as error:
+        log.debug("Passed over a key of LEADS_JWKS_URL: %s", type(error).__name__)
+        return None
 
 
 def _download(url):

@@ -186,7 +186,9 @@ def test_a_published_secret_is_no_key(asking, key_server):
 NOW = int(time.time())
 REFUSED = {
     "expired": claims(exp=NOW - 60), "without expiry": claims(exp=...), "expiry null": claims(exp=None),
-    "expiry a word": claims(exp="never"), "expiry endless": claims(exp=float("inf")), "expiry a list": claims(exp=[9]),
+    **{f"{name} a text": claims(**{name: str(NOW + shift)}) for name, shift in (("exp", 600), ("nbf", 0), ("iat", 0))},
+    "expiry true": claims(exp=True), "expiry a word": claims(exp="never"), "expiry endless": claims(exp=float("inf")),
+    "expiry a list": claims(exp=[9]),
     "not yet": claims(nbf=NOW + 600), "issued in the future": claims(iat=NOW + 600), "no issuer": claims(iss=...),
     "issuer": claims(iss=ISSUER + "/"), "issuer a list": claims(iss=[ISSUER]), "no audience": claims(aud=...),
     "audience": claims(aud="anon"), "audiences": claims(aud=["anon", "other"]), "audience a number": claims(aud=1),
@@ -248,6 +250,7 @@ def test_what_is_no_token(asking, key_server):
     (claims(user_role="editor"), {"LEADS_JWT_ROLE_CLAIM": "user_role"}, "editor"),
     ({"https://erp.example.com/role": "editor", **claims()},
      {"LEADS_JWT_ROLE_CLAIM": "https://erp.example.com/role"}, "editor"),
+    ({"app_metadata.role": "admin", **claims()}, {}, "reader"),
     (claims(realm_access={"roles": ["offline", "admin"]}), {"LEADS_JWT_ROLE_CLAIM": "realm_access.roles"}, "admin"),
 ])
 def test_roles(asking, payload, settings, role):
@@ -285,6 +288,20 @@ def test_not_more_than_so_many_are_remembered(asking, monkeypatch):
         assert judge.caller(hs256(claims()))
         assert not judge.caller(hs256(claims(), SECRET + "x"))
     assert len(judge._remembered) <= 3
+
+
+UNREADABLE = [
+    {"kty": "EC", "crv": "P-256", "x": 1, "y": [], "kid": "bad"}, {"kty": "EC", "crv": "P-0", "kid": "bad"},
+    {"kty": "RSA", "n": "é", "e": "AQAB", "kid": "bad"}, {"kty": "RSA", "n": "", "e": "", "kid": "bad", "alg": []},
+    {"kty": []}, {"kty": {}, "kid": {}}, {}, [], None, "x", 1, {"kty": "RSA", "n": 2, "e": None, "kid": ["bad"]},
+    {"kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "bad"}, {"kty": "AKP", "kid": "bad"}]
+
+
+@pytest.mark.parametrize("unreadable", UNREADABLE, ids=str)
+def test_a_key_that_cannot_be_read_spoils_no_other(asking, key_server, unreadable):
+    key_server.answer = json.dumps({"keys": [unreadable, key_server.public("ec")]})
+    status = asking(**with_issuer(LEADS_JWKS_URL=key_server.url))
+    assert status(key_server.token(claims(), "ec")) == 200
 
 
 def test_rotation_without_a_restart(asking, key_server, quick):
