@@ -293,6 +293,8 @@ def test_not_more_than_so_many_are_remembered(asking, monkeypatch):
 UNREADABLE = [
     {"kty": "EC", "crv": "P-256", "x": 1, "y": [], "kid": "bad"}, {"kty": "EC", "crv": "P-0", "kid": "bad"},
     {"kty": "RSA", "n": "é", "e": "AQAB", "kid": "bad"}, {"kty": "RSA", "n": "", "e": "", "kid": "bad", "alg": []},
+    {"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43, "kid": "bad"},  # a point that is not on the curve
+    {"kty": "RSA", "n": "AQ", "e": "AQ", "kid": "bad"}, {"kty": "EC", "crv": "P-256", "x": "A", "y": "A", "kid": "bad"},
     {"kty": []}, {"kty": {}, "kid": {}}, {}, [], None, "x", 1, {"kty": "RSA", "n": 2, "e": None, "kid": ["bad"]},
     {"kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "bad"}, {"kty": "AKP", "kid": "bad"}]
 
