@@ -4,13 +4,14 @@ import base64
 import binascii
 import datetime as dt
 import json
-import uuid
+import re
 from typing import NamedTuple
 
 from marshmallow import Schema, ValidationError, fields, post_load
 
 from leads_service.contract.fields import AllTags, Moment, OneOf, Stage, Status, Text, WholeNumber
 from leads_service.contract.sentences import Sentence
+from leads_service.contract.vocabulary import parse_uuid
 
 REPEATED = Sentence("Ce paramètre est donné plusieurs fois.", "This parameter is given more than once.")
 UNKNOWN_PARAMETER = Sentence("Paramètre inconnu.", "Unknown parameter.")
@@ -33,7 +34,43 @@ SORTS = {
     "interest_level": {"interest_level": "int", "created_at": "timestamptz", "id": "uuid"},
     "relevance": {"relevance": "real", "created_at": "timestamptz", "id": "uuid"},
 }
-_KEY_PARSERS = {"timestamptz": dt.datetime.fromisoformat, "uuid": uuid.UUID, "text": str, "int": int, "real": float}
+
+
+def _whole(key):
+    if not re.fullmatch("-?[0-9]{1,9}", key, re.ASCII):
+        raise ValueError("no whole number that a column holds")
+    return key
+
+
+def _share(key):
+    if not re.fullmatch(r"1|0|0\.[0-9]{1,20}|[0-9](\.[0-9]{1,9})?e-(0[0-9]|[12][0-9]|3[0-6])", key, re.ASCII):
+        raise ValueError("no number from 0 to 1 as PostgreSQL writes it")
+    return key
+
+
+def _uuid(key):
+    parsed = parse_uuid(key)
+    if parsed is None:
+        raise ValueError("no UUID")
+    return str(parsed)
+
+
+def _moment(key):
+    moment = dt.datetime.fromisoformat(key)
+    if moment.tzinfo is None:
+        raise ValueError("a moment has its offset")
+    return moment.astimezone(dt.UTC).isoformat()
+
+
+def _unicode(key):
+    if b"\0" in key.encode():  # raises for what is no text, and for half a character
+        raise ValueError("no text holds U+0000")
+    return key
+
+
+# What a key of a cursor must be to be one, by its PostgreSQL type: each gives the key as PostgreSQL reads it.
+_KEY_PARSERS = {"timestamptz": _moment, "uuid": _uuid, "text": _unicode, "int": _whole,
+                "real": _share}
 
 
 class Cursor(NamedTuple):
@@ -51,11 +88,8 @@ class Cursor(NamedTuple):
         """The cursor that `encode` wrote; raises ValueError for a text that it cannot have written."""
         listing, keys = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
         order = SORTS.get(listing.lstrip("-").partition(".")[0], {})
-        for key, kind in zip(keys, order.values(), strict=True):
-            _KEY_PARSERS[kind](key)
-            if b"\0" in key.encode():  # raises for what is no text, and for half a character
-                raise ValueError("no key holds U+0000")
-        return cls(listing, tuple(keys))
+        return cls(listing, tuple(_KEY_PARSERS[kind](_unicode(key))
+                                  for key, kind in zip(keys, order.values(), strict=True)))
 
 
 class CursorText(Text):
@@ -66,7 +100,7 @@ class CursorText(Text):
     def _meaning(self, text):
         try:
             return Cursor.decode(text)
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
             raise ValidationError(BAD_CURSOR) from None
 
 

@@ -95,13 +95,12 @@ def _lost_connection(driver):
 
 def retrying(action: Callable):
     """What `action()` gives; up to 3 more tries when it lost a conflict (deadlock, serialisation failure)."""
-    tries = 0
-    while True:
+    for _ in range(_RETRIES):
         try:
             return action()
         except PeeweeException as error:
-            tries += 1
-            if tries > _RETRIES or getattr(driver_error(error), "pgcode", None) not in _CONFLICTS:
+            if getattr(driver_error(error), "pgcode", None) not in _CONFLICTS:
                 raise
         CONFLICT_RETRIES.inc()
         time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - losers of one conflict must not meet again at once
+    return action()

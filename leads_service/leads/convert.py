@@ -7,7 +7,7 @@ from peewee import SQL, fn
 from leads_service.contract.problems import LEAD_NOT_FOUND, Problem, validation_problem
 from leads_service.contract.sentences import Sentence
 from leads_service.contract.vocabulary import CONVERTED, WON
-from leads_service.database.pool import database
+from leads_service.database.pool import database, first
 from leads_service.database.tables import Client, Lead
 from leads_service.leads.filters import of_company, where
 from leads_service.leads.record import CLIENT_IS_OPEN, demand_client
@@ -49,15 +49,27 @@ def _client_with_email(email, company_id):
 
 def _client_from(lead, company_id):
     # Nothing is made when another lead with this e-mail became a client since we looked.
-    return _made(lead, lead.email) or _client_with_email(lead.email, company_id) or _made(
-        # Others' client has it. Linking that one would show that it exists; a client needs no e-mail.
-        lead, None)
+    if company_id is None or lead.email is None:
+        return _made(lead, lead.email) or _client_with_email(lead.email, company_id)
+    # Others' client may have the e-mail. Linking that one would show that it exists, and a client needs no e-mail; but
+    # then no later lead with this e-mail would find the new client by it, which would show it too. So its id is known,
+    # whether or not it got the e-mail, and one statement makes it in both cases.
+    known_id = uuid.UUID(first(database.execute_sql("SELECT md5(%s || lower(%s))", (str(company_id), lead.email))))
+    unless_taken = SQL("(CASE WHEN EXISTS (SELECT FROM clients WHERE lower(email) = lower(%s)) THEN NULL ELSE %s END)",
+                       [lead.email, lead.email])
+    return (_made(lead, unless_taken, known_id) or _client_with_email(lead.email, company_id)
+            or _open_client(known_id, company_id) or _made(lead, None))
 
 
-def _made(lead, email):
+def _open_client(client_id, company_id):
+    with_id = Client.select(Client.id).where(Client.id == client_id)
+    return with_id.where(SQL(CLIENT_IS_OPEN.format('"t1"."id"'), [str(company_id)])).scalar()
+
+
+def _made(lead, email, client_id=None):
     made = Client.insert(
-        type="company" if lead.company else "individual", name=lead.name, company_name=lead.company,
-        email=email, phone=lead.phone, address=lead.address, city=lead.city, tags=lead.tags,
+        id=client_id or uuid.uuid4(), type="company" if lead.company else "individual", name=lead.name,
+        company_name=lead.company, email=email, phone=lead.phone, address=lead.address, city=lead.city, tags=lead.tags,
         contacts=[{"name": lead.contact}] if lead.contact else [],
     ).on_conflict_ignore().returning(Client.id).execute()
     return next((client.id for client in made), None)

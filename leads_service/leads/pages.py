@@ -19,8 +19,10 @@ from typing import NamedTuple
 from leads_service.contract.lists import SORTS, Cursor, Listing
 from leads_service.database.pool import select
 from leads_service.leads.filters import Condition, conditions_of, how_many, selected, where
-from leads_service.leads.record import COLUMNS
+from leads_service.leads.record import COLUMNS, LARGE, LEAD_JSON, WEIGHT, lead_by_id
 
+MAX_PAGE = 16 * 2**20  # bytes of JSON
+_KEYS = "(SELECT row_to_json(keys)::text FROM (SELECT id, name, interest_level, created_at, updated_at) AS keys)"
 _RELEVANCE = "leads_relevance(%s, name, email, phone, company)"
 
 # The SQL function whose result stands for created_at in the indexes that an order can be read from
@@ -43,6 +45,18 @@ _LONGEST_WALK = 20_000
 _FEW = 1000  # matches that are sorted sooner than found part by part
 _PART, _LARGEST_PART = 0.25, 90  # percent of the leads that are asked at once
 
+
+class _Row(NamedTuple):
+    """A row of a page: its JSON, None as long as it was not fetched; the keys of such a one; its rank in a search."""
+
+    lead: str | None
+    keys: str | None
+    relevance: str | None = None
+
+    def key(self, name):
+        return self.relevance if name == "relevance" else str(json.loads(self.lead or self.keys)[name])
+
+
 class Page(NamedTuple):
     """Rows as JSON texts, the cursor of the next page (None on the last one), the total when asked for."""
 
@@ -56,18 +70,31 @@ def page(listing: Listing, phone_prefix: str, company_id: uuid.UUID | None) -> P
     a row, not a count of rows."""
     conditions = conditions_of(listing.selection, phone_prefix, company_id)
     rows = _rows(listing, conditions)
+    leads, last = _within_bounds(rows[:listing.limit])
     next_cursor = None
-    if len(rows) > listing.limit:
-        del rows[listing.limit:]
-        last = json.loads(rows[-1][0])
-        if listing.sort == "relevance":
-            last["relevance"] = rows[-1][1]
-        next_cursor = Cursor(listing.identity, [str(last[key]) for key in SORTS[listing.sort]]).encode()
+    if last < len(rows) - 1:
+        next_cursor = Cursor(listing.identity, [rows[last].key(key) for key in SORTS[listing.sort]]).encode()
     total = None
     if listing.count != "none":
         # The planner's guess would tell a company of others' leads.
         total = how_many(conditions, exactly=listing.count == "exact" or company_id is not None)
-    return Page([row[0] for row in rows], next_cursor, total)
+    return Page(leads, next_cursor, total)
+
+
+def _within_bounds(rows):
+    """The leads of the first rows, MAX_PAGE bytes of JSON, at least one; and the number of the last row that is done
+    with. A large lead is fetched by itself; one that was deleted meanwhile has none."""
+    leads, size = [], 0
+    for number, row in enumerate(rows):
+        if row.lead is None and size >= MAX_PAGE:
+            return leads, number - 1
+        lead = row.lead or lead_by_id(uuid.UUID(row.key("id")), None)
+        if lead:
+            size += len(lead) if lead.isascii() else len(lead.encode())
+            if leads and size > MAX_PAGE:
+                return leads, number - 1
+            leads.append(lead)
+    return leads, len(rows) - 1
 
 
 def _rows(listing, conditions):
@@ -111,14 +138,12 @@ def _rows(listing, conditions):
 
 
 def _rows_of_company(listing, inside, own, *outside):
-    """The same of a company's leads: after a walk, all of them; see `selected`."""
+    """The same of a company's leads: after a walk among them, all of them; see `selected`. No other company's leads are
+    read: the time that takes would tell how many there are in a range."""
     steps = max(_WALK, 3 * (listing.offset + listing.limit + 1))
-    if listing.sort == "created_at" and not outside:
-        return _along_index(listing, [own, *inside], along=True)
-    if steps <= _LONGEST_WALK:
-        rows = (_along_index(listing, [own, *inside], outside, steps, along=True) if listing.sort == "created_at" else
-                _along_index(listing, inside, [own, *outside], steps))
-        if len(rows) > listing.limit:
+    if listing.sort == "created_at" and (not outside or steps <= _LONGEST_WALK):
+        rows = _along_index(listing, [own, *inside], outside, steps, along=True)
+        if not outside or len(rows) > listing.limit:
             return rows
     return _sorted_matches(listing, [own, *inside, *outside])
 
@@ -162,8 +187,14 @@ def _sorted_matches(listing, conditions):
 
 
 def _fetch(sql, parameters, rank="", again=False):
-    # The JSON is made outside, so that rows skipped by OFFSET cost none.
-    return select(f"SELECT row_to_json(lead)::text{rank} FROM ({sql}) AS lead", parameters, again=again).fetchall()
+    # The JSON is made outside, so that rows skipped by OFFSET cost none; none of a large lead, nor behind MAX_PAGE.
+    here = f"weight <= {LARGE} AND total - weight < {MAX_PAGE}"
+    weighed = f"SELECT *, {WEIGHT} AS weight FROM ({sql}) AS leads"
+    rows = select(
+        f"SELECT CASE WHEN {here} THEN {LEAD_JSON.sql} END, CASE WHEN {here} THEN NULL ELSE {_KEYS} END{rank} "
+        f"FROM (SELECT *, sum(weight) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM ({weighed}) AS weighed) AS leads",
+        parameters, again=again).fetchall()
+    return [_Row(*row) for row in rows]
 
 
 def _order(listing, keys):
@@ -241,7 +272,7 @@ def _where_matches_begin(listing, parts, inside, outside):
             end, found = middle, rows
         else:
             begin = middle
-    return parts.percent(dt.datetime.fromisoformat(json.loads(found[0][0])[listing.sort]))
+    return parts.percent(dt.datetime.fromisoformat(found[0].key(listing.sort)))
 
 
 @functools.lru_cache(2)

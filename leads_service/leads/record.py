@@ -9,7 +9,7 @@ import uuid
 from peewee import SQL
 
 from leads_service.contract.lead import LEAD_COLUMNS
-from leads_service.contract.problems import PROBLEMS, Problem
+from leads_service.contract.problems import PROBLEMS, Problem, validation_problem
 from leads_service.contract.sentences import Sentence
 from leads_service.database.pool import database, first, select, write
 from leads_service.database.tables import Lead
@@ -22,6 +22,22 @@ COLUMNS = ", ".join(LEAD_COLUMNS)
 LEAD_JSON = SQL(f"(SELECT row_to_json(lead)::text FROM (SELECT {COLUMNS}) AS lead)")
 
 _ONE = f"SELECT row_to_json(lead)::text FROM (SELECT {COLUMNS} FROM leads WHERE "
+
+# The columns that may be large, with their types; _LARGEST bytes together. Leads of before, or of others who write to
+# the table, may be larger.
+SIZED = {"notes": "jsonb", "activities": "jsonb", "tags": "text[]"}
+_LARGEST = 256 * 1024
+# How many bytes a lead's JSON is, roughly, told without making it: what is stored uncompressed is as long as its text;
+# compressed values are looked at while they are short. A lead over LARGE is fetched by itself.
+LARGE = 64 * 1024
+_STORED = " + ".join(["coalesce(octet_length(address), 0)", *(f"pg_column_size({column})" for column in SIZED)])
+_TEXTS = " + ".join(f"octet_length({column}::text)" for column in SIZED)
+WEIGHT = (f"(CASE WHEN coalesce({', '.join(f'pg_column_compression({column})' for column in SIZED)}) IS NULL "
+          f"THEN {_STORED} WHEN {_STORED} > {LARGE // 8} THEN {LARGE} + {_STORED} "
+          f"ELSE coalesce(octet_length(address), 0) + {_TEXTS} END)")
+_TRIES = 10  # of a change that meets others' changes of the lead
+TOO_LARGE = Sentence("notes, activities et tags font plus de 256 Kio ensemble.",
+                     "notes, activities and tags make more than 256 KiB together.")
 
 ANOTHER_COMPANY = Sentence("Le lead serait celui d'une autre société.", "The lead would be another company's.")
 # Whether a caller of the company (the parameter) may link the client, an SQL expression: migrations/0007_callers.py.
@@ -57,24 +73,37 @@ def add_lead(values: dict, company_id: uuid.UUID | None) -> str:
     values = {"id": uuid.uuid4()} | with_company(values, company_id)
     demand_client(values.get("client_id"), company_id)
     columns = _in_order(values)
-    return first(write(_insert(columns), _stored(columns, values), again=True))
+    stored = _stored(columns, values)
+    row = first(write(_insert(columns), stored + _sized(columns, stored), again=True))
+    if row is None:
+        raise _too_large(columns)
+    return row
 
 
 def change_lead(lead_id: uuid.UUID, changes: dict, company_id: uuid.UUID | None) -> str | None:
     """Change these columns of the lead; its JSON, or None when there is no such lead. A lead that is so already is not
-    written, and keeps its updated_at. Raises Problem, peewee.IntegrityError."""
+    written, and keeps its updated_at. Raises Problem, peewee.IntegrityError.
+
+    One that came in larger than a lead may be stays so until its large columns are changed.
+    """
     if "company_id" in changes:
         changes = with_company(changes, company_id)
     demand_client(changes.get("client_id"), company_id)
     columns = _in_order(changes)
     values = _stored(columns, changes)
     met, parameters = _is_lead(lead_id, company_id)
-    sql = _update(columns, met)
-    while (row := first(write(sql, values + 2 * (parameters + values), again=True))) is None:
-        # There is none, or another caller changed it at the same moment.
-        if lead_by_id(lead_id, company_id) is None:
+    sized = 2 * _sized(columns, values)
+    sql, arguments = _update(columns, met), values + parameters + values + sized + parameters + values
+    for _ in range(_TRIES):
+        if row := first(write(sql, arguments, again=True)):
+            return row
+        # There is none, it would be too large, or another caller changed it at the same moment.
+        fits = first(database.execute_sql(f"SELECT {_fits(columns)} FROM leads WHERE {met}", sized + parameters))
+        if fits is None:
             return None
-    return row
+        if not fits:
+            raise _too_large(columns)
+    raise Problem("busy", headers={"Retry-After": "1"})
 
 
 def remove_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> bool:
@@ -102,17 +131,47 @@ def _in_order(values):
 
 @functools.lru_cache(1024)
 def _insert(columns):
-    return Lead.insert(**dict.fromkeys(columns)).returning(LEAD_JSON).sql()[0]
+    return (f"INSERT INTO leads ({', '.join(columns)}) SELECT {', '.join(['%s'] * len(columns))} "
+            f"WHERE {_size(columns, {})} <= {_LARGEST} RETURNING {LEAD_JSON.sql}")
 
 
 @functools.lru_cache(1024)
 def _update(columns, met):
     # Writing a lead touches fifteen indexes, and forms are often saved as they were opened.
-    differs = " OR ".join(f"{column} IS DISTINCT FROM %s" if Lead._meta.combined[column].field_type != "JSONB" else
-                          f"{column}::text IS DISTINCT FROM %s::jsonb::text" for column in columns)  # 1 is not 1.0
+    differs = _differs(columns)
     return (f"WITH changed AS (UPDATE leads SET {', '.join(f'{column} = %s' for column in columns)} "
-            f"WHERE {met} AND ({differs}) RETURNING {LEAD_JSON.sql} AS lead) "
+            f"WHERE {met} AND ({differs}) AND {_fits(columns)} RETURNING {LEAD_JSON.sql} AS lead) "
             f"SELECT lead FROM changed UNION ALL SELECT {LEAD_JSON.sql} FROM leads WHERE {met} AND NOT ({differs})")
+
+
+def _differs(columns):
+    return " OR ".join(f"{column} IS DISTINCT FROM %s" if Lead._meta.combined[column].field_type != "JSONB" else
+                       f"{column}::text IS DISTINCT FROM %s::jsonb::text" for column in columns)  # 1 is not 1.0
+
+
+def _fits(columns):
+    """The condition that a lead is no larger than it may be once it has new values of these columns, or is no larger
+    than before; its parameters are twice those of `_sized`."""
+    given = [column for column in SIZED if column in columns]
+    return f"({_size(columns, SIZED)} <= {_LARGEST} OR NOT ({_differs(given)}))" if given else "true"
+
+
+def _size(columns, otherwise):
+    """What PostgreSQL makes of the columns of SIZED, in bytes: of a parameter for each in `columns`, of the row for
+    others in `otherwise`. Its text, since numbers may be longer in it than the bytes that they are stored in."""
+    sizes = [f"octet_length(%s::{SIZED[column]}::text)" if column in columns else f"octet_length({column}::text)"
+             for column in SIZED if column in columns or column in otherwise]
+    return " + ".join(sizes) or "0"
+
+
+def _sized(columns, stored):
+    """Of the values of these columns, those that may be large, in the order of SIZED."""
+    by_column = dict(zip(columns, stored, strict=True))
+    return [by_column[column] for column in SIZED if column in by_column]
+
+
+def _too_large(columns):
+    return validation_problem({column: [TOO_LARGE] for column in SIZED if column in columns})
 
 
 def _stored(columns, values):
