@@ -19,10 +19,13 @@ from typing import NamedTuple
 from leads_service.contract.lists import SORTS, Cursor, Listing
 from leads_service.database.pool import select
 from leads_service.leads.filters import Condition, conditions_of, how_many, selected, where
-from leads_service.leads.record import COLUMNS, LARGE, LEAD_JSON, WEIGHT, lead_by_id
+from leads_service.leads.record import COLUMNS, LARGE, WEIGHT, lead_by_id
 
 MAX_PAGE = 16 * 2**20  # bytes of JSON
-_KEYS = "(SELECT row_to_json(keys)::text FROM (SELECT id, name, interest_level, created_at, updated_at) AS keys)"
+# What stands for the JSON of a large lead: this and its sort keys.
+_LARGE_MARK = "large "
+_KEYS = (f"'{_LARGE_MARK}' || "
+         "(SELECT row_to_json(keys)::text FROM (SELECT id, name, interest_level, created_at, updated_at) AS keys)")
 _RELEVANCE = "leads_relevance(%s, name, email, phone, company)"
 
 # The SQL function whose result stands for created_at in the indexes that an order can be read from
@@ -46,17 +49,6 @@ _FEW = 1000  # matches that are sorted sooner than found part by part
 _PART, _LARGEST_PART = 0.25, 90  # percent of the leads that are asked at once
 
 
-class _Row(NamedTuple):
-    """A row of a page: its JSON, None as long as it was not fetched; the keys of such a one; its rank in a search."""
-
-    lead: str | None
-    keys: str | None
-    relevance: str | None = None
-
-    def key(self, name):
-        return self.relevance if name == "relevance" else str(json.loads(self.lead or self.keys)[name])
-
-
 class Page(NamedTuple):
     """Rows as JSON texts, the cursor of the next page (None on the last one), the total when asked for."""
 
@@ -73,7 +65,7 @@ def page(listing: Listing, phone_prefix: str, company_id: uuid.UUID | None) -> P
     leads, last = _within_bounds(rows[:listing.limit])
     next_cursor = None
     if last < len(rows) - 1:
-        next_cursor = Cursor(listing.identity, [rows[last].key(key) for key in SORTS[listing.sort]]).encode()
+        next_cursor = Cursor(listing.identity, [_key(rows[last], key) for key in SORTS[listing.sort]]).encode()
     total = None
     if listing.count != "none":
         # The planner's guess would tell a company of others' leads.
@@ -84,17 +76,27 @@ def page(listing: Listing, phone_prefix: str, company_id: uuid.UUID | None) -> P
 def _within_bounds(rows):
     """The leads of the first rows, MAX_PAGE bytes of JSON, at least one; and the number of the last row that is done
     with. A large lead is fetched by itself; one that was deleted meanwhile has none."""
+    leads = [row[0] for row in rows]
+    if 4 * sum(map(len, leads)) <= MAX_PAGE and all(lead[0] == "{" for lead in leads):
+        return leads, len(rows) - 1  # as nearly always
     leads, size = [], 0
     for number, row in enumerate(rows):
-        if row.lead is None and size >= MAX_PAGE:
+        if size >= MAX_PAGE:
             return leads, number - 1
-        lead = row.lead or lead_by_id(uuid.UUID(row.key("id")), None)
+        lead = row[0]
+        if lead.startswith(_LARGE_MARK):
+            lead = lead_by_id(uuid.UUID(_key(row, "id")), None)
         if lead:
-            size += len(lead) if lead.isascii() else len(lead.encode())
+            size += len(lead.encode())
             if leads and size > MAX_PAGE:
                 return leads, number - 1
             leads.append(lead)
     return leads, len(rows) - 1
+
+
+def _key(row, name):
+    """The text of one of a row's sort keys."""
+    return row[1] if name == "relevance" else str(json.loads(row[0].removeprefix(_LARGE_MARK))[name])
 
 
 def _rows(listing, conditions):
@@ -169,12 +171,12 @@ def _along_index(listing, inside, outside=(), steps=None, along=False):
     inner = _order(listing, [created if key == "span" else key for key in keys])
     if not outside:
         return _fetch(f"SELECT {COLUMNS} FROM leads WHERE {met} ORDER BY {inner} {_slice(listing)}", parameters,
-                      again=not listing.offset)
+                      listing.limit, again=not listing.offset)
     walked = f"SELECT {COLUMNS}{spans} FROM leads WHERE {met} ORDER BY {inner} LIMIT {steps}"
     met, more = where(outside)
     # The outer order is the inner one, said again: nothing is sorted, and the walk ends with the last row wanted.
     return _fetch(f"SELECT {COLUMNS} FROM ({walked}) AS leads WHERE {met} ORDER BY {_order(listing, keys)} "
-                  f"{_slice(listing)}", [*parameters, *more], again=not listing.offset)
+                  f"{_slice(listing)}", [*parameters, *more], listing.limit, again=not listing.offset)
 
 
 def _sorted_matches(listing, conditions):
@@ -183,18 +185,14 @@ def _sorted_matches(listing, conditions):
     keys = _order(listing, [_UNINDEXED.get(key, key) for key in SORTS[listing.sort]])
     ranked = [listing.selection.term] if listing.sort == "relevance" else []
     return _fetch(f"SELECT {COLUMNS} FROM {leads} ORDER BY {keys} {_slice(listing)}",
-                  [*ranked, *parameters, *ranked], f", ({_RELEVANCE})::text" if ranked else "")
+                  [*ranked, *parameters, *ranked], listing.limit, f", ({_RELEVANCE})::text" if ranked else "")
 
 
-def _fetch(sql, parameters, rank="", again=False):
-    # The JSON is made outside, so that rows skipped by OFFSET cost none; none of a large lead, nor behind MAX_PAGE.
-    here = f"weight <= {LARGE} AND total - weight < {MAX_PAGE}"
-    weighed = f"SELECT *, {WEIGHT} AS weight FROM ({sql}) AS leads"
-    rows = select(
-        f"SELECT CASE WHEN {here} THEN {LEAD_JSON.sql} END, CASE WHEN {here} THEN NULL ELSE {_KEYS} END{rank} "
-        f"FROM (SELECT *, sum(weight) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM ({weighed}) AS weighed) AS leads",
-        parameters, again=again).fetchall()
-    return [_Row(*row) for row in rows]
+def _fetch(sql, parameters, limit, rank="", again=False):
+    # The JSON is made outside, so that rows skipped by OFFSET cost none; and none of large leads, so that all of it
+    # together is no larger than a page may be.
+    lead = f"CASE WHEN {WEIGHT} <= {min(LARGE, MAX_PAGE // (limit + 1))} THEN row_to_json(lead)::text ELSE {_KEYS} END"
+    return select(f"SELECT {lead}{rank} FROM ({sql}) AS lead", parameters, again=again).fetchall()
 
 
 def _order(listing, keys):
@@ -272,7 +270,7 @@ def _where_matches_begin(listing, parts, inside, outside):
             end, found = middle, rows
         else:
             begin = middle
-    return parts.percent(dt.datetime.fromisoformat(found[0].key(listing.sort)))
+    return parts.percent(dt.datetime.fromisoformat(_key(found[0], listing.sort)))
 
 
 @functools.lru_cache(2)
