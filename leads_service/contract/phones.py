@@ -210,6 +210,8 @@ def _parts(text):
 
 def _split(part, plan):
     """The whole numbers of a part, at most one group behind each as its extension; [None] when it is none."""
+    if sum(len(group.text) for group in part.groups) < SHORTEST_NUMBER:
+        return [None]
     numbers = _cover(part.groups, 0, plan, {}) or _cover(part.groups, 0, plan, {}, extended=True)
     if not numbers or (part.extension and numbers[-1].extension):
         return [None]
@@ -250,7 +252,8 @@ def _beginning(groups, start, plan):
             return  # 15 - 112 - 3949
         joined += group.text
         number = None
-        if (len(joined) in plan.lengths or joined[0] == "+" or joined[:2] == "00") and (number := plan.whole(joined)):
+        abroad = len(joined) > SHORTEST_NUMBER and (joined[0] == "+" or joined[:2] == "00")
+        if (abroad or len(joined) in plan.lengths) and (number := plan.whole(joined)):
             yield number, end + 1
 
 
