@@ -95,7 +95,7 @@ def _workbook(pieces):
                     if number >= _SHEET_ROWS:
                         raise ExportError(_TOO_MANY)
                     for column, cell in enumerate(row):
-                        if cell and sheet.write_string(number, column, neutral(cell)) < 0:
+                        if cell and sheet.write_string(number, column, cell) < 0:
                             raise ExportError(_TOO_LONG.format(id=row[0]))
         file.seek(0)
         while piece := file.read(_PIECE):

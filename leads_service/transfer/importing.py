@@ -4,7 +4,7 @@ import contextvars
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from leads_service.contract.lead import LeadBody
@@ -83,13 +83,9 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
     line = 1  # of the first row that is not settled
 
     def result(future):
-        while True:
-            try:
-                return future.result(timeout=_LOOK)
-            except TimeoutError:
-                if future.done():
-                    raise
-                demand()
+        while not wait([future], timeout=_LOOK).done:
+            demand()
+        return future.result()
 
     def settle(future, faults, end):
         nonlocal line

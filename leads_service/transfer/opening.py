@@ -6,9 +6,15 @@ import re
 import sys
 from collections.abc import Iterator
 
+from leads_service.contract.sentences import Sentence
 from leads_service.transfer.old_database import UNREADABLE, old_database
 from leads_service.transfer.reading import read
 from leads_service.transfer.sources import Source, SourceError
+
+_NO_SCHEME = Sentence("Une adresse {scheme}:// n'est pas une source ; prenez un fichier, - ou une adresse "
+                      "postgresql:// (sur Supabase : Connect, Connection string).",
+                      "A {scheme}:// address is no source; take a file, -, or a postgresql:// URL (on Supabase: "
+                      "Connect, Connection string).")
 
 
 @contextlib.contextmanager
@@ -20,6 +26,8 @@ def open_source(name: str) -> Iterator[Source]:
     if re.match(r"postgres(ql)?(\+psycopg2)?://", name):
         with old_database(name) as source:
             yield source
+    elif scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", name):
+        raise SourceError(_NO_SCHEME.format(scheme=scheme[1]))
     elif name == "-":
         with contextlib.closing(read(sys.stdin.buffer)) as source:
             yield source

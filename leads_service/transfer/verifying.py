@@ -10,6 +10,7 @@ from leads_service.contract.vocabulary import parse_uuid
 from leads_service.database.pool import Database
 from leads_service.leads.record import COLUMNS
 from leads_service.transfer.columns import column_of
+from leads_service.transfer.repeats import comparable
 from leads_service.transfer.rows import Reader
 from leads_service.transfer.sources import Fault, Source
 
@@ -54,9 +55,9 @@ def _compare(database, read, verdict):
     leads = [incoming for _, incoming in read if not isinstance(incoming, Fault)]
     ids = [str(incoming.lead["id"]) for incoming in leads]
     ids += filter(None, (_id_of(row) for row, incoming in read if isinstance(incoming, Fault)))
-    emails = [incoming.lead["email"].lower() for incoming in leads if incoming.lead.get("email")]
-    by_id = _rows(database, "id = ANY (%s::uuid[])", ids)
-    by_email = {row["email"].lower(): row for row in _rows(database, "lower(email) = ANY (%s)", emails).values()}
+    emails = [incoming.lead["email"] for incoming in leads if incoming.lead.get("email")]
+    by_id = {str(row["id"]): row for row in _rows(database, _BY_ID, ids).values()}
+    by_email = _rows(database, _BY_EMAIL, emails)
 
     def note(line, finding):
         if len(verdict.examples) < _EXAMPLES:
@@ -72,35 +73,39 @@ def _compare(database, read, verdict):
             continue
         there = by_id.get(str(incoming.lead["id"]))
         if there is None and "id" not in incoming.given:
-            there = by_email.get((incoming.lead.get("email") or "").lower())
+            there = by_email.get(incoming.lead.get("email"))
         if there is None:
             verdict.missing += 1
             note(row.line, f"the lead {incoming.lead['id']} is missing")
             continue
-        different = [column for column in LEAD_COLUMNS
-                     if column in incoming.given and _plain(incoming.lead.get(column)) != _plain(there[column])]
+        different = [column for column in LEAD_COLUMNS if column in incoming.given
+                     and not _is_there(column, incoming, there[column])]
         verdict.differing.update(different)
         if different:
             note(row.line, f"the lead {there['id']} differs in {', '.join(different)}")
 
 
-def _rows(database, condition, values):
-    cursor = database.execute_sql(f"SELECT {COLUMNS} FROM leads WHERE {condition}", (values,))
-    return {str(row[0]): dict(zip(LEAD_COLUMNS, row, strict=True)) for row in cursor}
+# One look-up each, by LATERAL and LIMIT, whatever the planner thinks. PostgreSQL says which e-mails are equal.
+_BY_ID = (f"SELECT given, {COLUMNS} FROM unnest(%s::text[]) AS given CROSS JOIN LATERAL "
+          f"(SELECT {COLUMNS} FROM leads WHERE id = given::uuid LIMIT 1) AS found")
+_BY_EMAIL = (f"SELECT given, {COLUMNS} FROM unnest(%s::text[]) AS given CROSS JOIN LATERAL "
+             f"(SELECT {COLUMNS} FROM leads WHERE lower(email) = lower(given) LIMIT 1) AS found")
+
+
+def _rows(database, statement, values):
+    """{the value asked for: the lead found by it}."""
+    cursor = database.execute_sql(statement, (values,))
+    return {given: dict(zip(LEAD_COLUMNS, lead, strict=True)) for given, *lead in cursor}
+
+
+def _is_there(column, incoming, value):
+    given = incoming.lead.get(column)
+    if column == "notes" and not incoming.copy:
+        value = {key: value[key] for key in given if key in value}  # the row adds to them
+    return comparable(given) == comparable(value)
 
 
 def _id_of(row):
     given = next((value for heading, value in row.values.items() if column_of(heading) == "id"), None)
     parsed = parse_uuid(given) if isinstance(given, str) else None
     return parsed and str(parsed)
-
-
-def _plain(value):
-    """`value` as it can be compared: numbers by type and value, ids as text."""
-    if isinstance(value, bool | int | float) or value is None:
-        return (type(value).__name__ if isinstance(value, bool) else "", value)
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return value if hasattr(value, "tzinfo") else str(value)

@@ -1,5 +1,7 @@
 """Leads in and out as files over HTTP: the engines of `flask leads import` and `export`."""
 
+import contextlib
+
 from flask import Blueprint, Response, jsonify, request
 
 from leads_service.access.callers import Role
@@ -77,10 +79,10 @@ def import_():
                             "message": in_language(fault.message, language)})
 
     try:
-        report = import_leads(database, read(*uploaded_file(request, forms.max_body)), forms.create,
-                              company_of_caller(), on_conflict=options["on_conflict"], words=options["map"],
-                              dry_run=options["dry_run"] == "true", reject=reject,
-                              demand=demand_of(request, IMPORT_TIMEOUT))
+        with contextlib.closing(read(*uploaded_file(request, forms.max_body))) as source:
+            report = import_leads(database, source, forms.create, company_of_caller(), words=options["map"],
+                                  on_conflict=options["on_conflict"], dry_run=options["dry_run"] == "true",
+                                  reject=reject, demand=demand_of(request, IMPORT_TIMEOUT))
     except SourceError as error:
         raise validation_problem({"body": [error.sentence]}) from error
     except ConflictError as error:

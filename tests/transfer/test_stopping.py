@@ -1,0 +1,96 @@
+"""An import that is to end: its client is gone, its time is over, a signal came, others are in the way."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psycopg2
+import pytest
+
+from leads_service.contract.lead import LeadBody
+from leads_service.contract.problems import Problem
+from leads_service.transfer import importing
+from leads_service.transfer.importing import ImportStopped, import_leads
+from leads_service.transfer.opening import open_source
+from real.postgres import connected, sql
+from real.service import ROOT, until
+
+WORKING = ("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' "
+           "AND query LIKE '%leads_incoming%' AND pid <> pg_backend_pid()")
+ID = "f3b1a0a2-5b1f-4a57-9c30-3f0b5f3ad001"
+
+
+@pytest.fixture
+def in_the_way(db_url):
+    """Another transaction has made the lead of a@example.com and does not end: who wants to make it too, waits."""
+    with contextlib.closing(psycopg2.connect(db_url)) as other:
+        other.cursor().execute("INSERT INTO leads (id, name, email) VALUES (%s, 'x', 'a@example.com')", (ID,))
+        yield other
+        other.rollback()
+
+
+def test_the_statement_ends_with_its_client(in_the_way, api, db_url):
+    host, port = api.address.split(":")
+    body = b"name,email\nA,a@example.com\n"
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"POST /leads/import HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+                       b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        until(lambda: sql(db_url, WORKING) == [(1,)])
+    until(lambda: sql(db_url, WORKING) == [(0,)], 5)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 1), (signal.SIGKILL, -9)])
+def test_the_statement_ends_with_the_command(in_the_way, write, db_url, number, status):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flask", "leads", "import", str(write("name,email\nA,a@example.com\n"))], cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": db_url}, stderr=subprocess.PIPE, text=True)
+    until(lambda: sql(db_url, WORKING) == [(1,)])
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == status, said
+    assert "Traceback" not in said
+    if number != signal.SIGKILL:
+        assert "Stopped by a signal. Done so far: 0 created, 0 updated; go on from line 1." in said
+    until(lambda: sql(db_url, WORKING) == [(0,)], 5)
+
+
+@pytest.mark.parametrize("on_conflict", ["skip", "fail"])
+def test_what_was_done_is_said(write, db_url, monkeypatch, on_conflict):
+    monkeypatch.setattr(importing, "BATCH", 100)
+    path, seen = write("name\n" + "".join(f"x{index}\n" for index in range(1000))), []
+
+    def demand():
+        if seen and seen[-1] >= 300:
+            raise Problem("timeout")
+
+    monkeypatch.setattr(importing, "_LOOK", 0)
+    with connected(db_url) as own, open_source(str(path)) as source, pytest.raises(ImportStopped) as raised:
+        import_leads(own, source, LeadBody(), None, on_conflict=on_conflict, reject=lambda row, fault: None,
+                     progress=lambda report: seen.append(report.rows), demand=demand)
+    assert isinstance(raised.value.__cause__, Problem)
+    stopped, there = raised.value, sql(db_url, "SELECT count(*) FROM leads")[0][0]
+    if on_conflict == "fail":
+        assert (there, stopped.done.english) == (0, "Nothing was written.")
+        return
+    assert 300 <= there < 1000
+    assert stopped.report.created in (there, there - 100)  # the batch under way may still have come
+    assert stopped.line == stopped.report.created + 2
+
+
+def test_nobody_waits_for_a_lead_for_ever(in_the_way, write, db_url):
+    """The transaction that is in the way ends: its lead is met, whatever it became."""
+    path, rejects = write("name,email\nA,A@example.com\n"), []
+    with connected(db_url) as own, open_source(str(path)) as source:
+        looks = []
+
+        def demand():
+            looks.append(time.monotonic())
+            if len(looks) == 4:
+                in_the_way.commit()
+        report = import_leads(own, source, LeadBody(), None, reject=lambda row, fault: rejects.append(fault.code),
+                              demand=demand)
+    assert (report.created, report.skipped, rejects) == (0, 1, ["email_taken"])
