@@ -14,7 +14,7 @@ from leads_service.contract.sentences import Sentence
 from leads_service.database.pool import Database
 from leads_service.leads.filters import conditions_of, selected
 from leads_service.leads.record import COLUMNS
-from leads_service.transfer.cells import neutral
+from leads_service.transfer.cells import neutral, protected
 
 _FETCH_SIZE = 2**20  # bytes of leads wanted at a time; one lead more may come, of whatever size
 _MOST_ROWS = 1000  # at a time
@@ -95,7 +95,7 @@ def _workbook(pieces):
                     if number >= _SHEET_ROWS:
                         raise ExportError(_TOO_MANY)
                     for column, cell in enumerate(row):
-                        if cell and sheet.write_string(number, column, cell) < 0:
+                        if cell and sheet.write_string(number, column, protected(cell)) < 0:
                             raise ExportError(_TOO_LONG.format(id=row[0]))
         file.seek(0)
         while piece := file.read(_PIECE):

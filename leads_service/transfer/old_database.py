@@ -25,8 +25,8 @@ _BAD_HOST = Sentence("L'hôte, le port ou la base de l'adresse ne peut pas être
                      "postgresql://user:password@host:port/database.")
 _HIDDEN = Sentence("La sécurité au niveau des lignes peut cacher à {role} des lignes de {table} ; prenez un rôle qui "
                    "les voit toutes (BYPASSRLS ou le propriétaire).",
-                   "Row security may hide rows of {table} from {role}; take a role that sees all of them (BYPASSRLS, or "
-                   "the owner).")
+                   "Row security may hide rows of {table} from {role}; take a role that sees all of them (BYPASSRLS, "
+                   "or the owner).")
 _NO_TABLE = Sentence("Il n'y a pas de table {table} dans cette base.", "There is no table {table} in that database.")
 
 
