@@ -158,7 +158,8 @@ class KeySet:
         keys = problem = None
         try:
             keys = {key.key_id: key for key in map(_key, json.loads(_download(self._url))["keys"])
-                    if key and key.key_id and key.public_key_use in ("sig", None) and key.algorithm_name in _PUBLISHED}
+                    if key and isinstance(key.key_id, str) and key.public_key_use in ("sig", None)
+                    and key.algorithm_name in _PUBLISHED}
         except Exception as error:
             problem = str(error) or type(error).__name__
         with self._lock:

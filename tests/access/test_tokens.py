@@ -301,7 +301,8 @@ UNREADABLE = [
 
 @pytest.mark.parametrize("unreadable", UNREADABLE, ids=str)
 def test_a_key_that_cannot_be_read_spoils_no_other(asking, key_server, unreadable):
-    key_server.answer = json.dumps({"keys": [unreadable, key_server.public("ec")]})
+    odd = [key_server.public("rsa") | changes for changes in ({"kid": ["bad"]}, {"kid": {}}, {"kid": 1}, {"use": []})]
+    key_server.answer = json.dumps({"keys": [*odd, unreadable, key_server.public("ec")]})
     status = asking(**with_issuer(LEADS_JWKS_URL=key_server.url))
     assert status(key_server.token(claims(), "ec")) == 200
 
