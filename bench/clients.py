@@ -38,7 +38,7 @@ class CutError(Exception):
 
 
 class KeptAlive:
-    """An HTTP client that keeps its connection, and takes a new one when the server has closed it."""
+    """An HTTP client that keeps its connection, and takes a new one when nginx has closed it."""
 
     def __init__(self, address, timeout=60):
         self._connection = http.client.HTTPConnection(address, timeout=timeout)
@@ -53,7 +53,7 @@ class KeptAlive:
         try:
             if not reused:
                 self._connection.connect()
-            self._connection.request(method, path, body, headers)
+            self._connection.request(method, f"/api{path}", body, headers)
             response = self._connection.getresponse()
             return response.status, response.headers, response.read()
         except ConnectionRefusedError:

@@ -3,8 +3,8 @@
 
     .venv/bin/python bench/failover.py [--writers 4] [--behind 0.3]
 
-Two PostgreSQL servers with streaming replication, asynchronous at first, then synchronous, and one service whose
-DATABASE_URL names both. The standby's network hangs for the last `--behind` seconds before the kill.
+Two PostgreSQL servers with streaming replication, asynchronous at first, then synchronous, and one service behind
+nginx, whose DATABASE_URL names both. The standby's network hangs for the last `--behind` seconds before the kill.
 """
 
 import argparse
@@ -23,9 +23,10 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / place) for place in ("", "tests")]
 
 from leads_service.database import migrator
+from real.nginx import behind_nginx
 from real.postgres import connected, sql
 from real.replication import make_primary, make_standby
-from real.service import service, until
+from real.service import until
 
 
 class Ledger:
@@ -41,7 +42,7 @@ class Ledger:
         while not self._over.is_set():
             asked = time.monotonic()
             connection = http.client.HTTPConnection(self._address, timeout=60)
-            connection.request("POST", "/leads/", '{"name": "Lead"}', {"Content-Type": "application/json"})
+            connection.request("POST", "/api/leads/", '{"name": "Lead"}', {"Content-Type": "application/json"})
             reply = connection.getresponse()
             body = json.loads(reply.read())
             connection.close()
@@ -68,7 +69,7 @@ def fail_over(folder, synchronous, writers, behind):
         sql(old.url, "SELECT pg_reload_conf()")
         until(lambda: sql(old.url, "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"))
     both = f"postgresql://postgres@/postgres?host={old.pgdata},{new.pgdata}&target_session_attrs=read-write"
-    with service(folder / "log", DATABASE_URL=both, WEB_CONCURRENCY=2, LEADS_CONNECTIONS=writers) as (process, caller):
+    with behind_nginx(folder, DATABASE_URL=both, WEB_CONCURRENCY=2, LEADS_CONNECTIONS=writers) as (process, caller):
         ledger = Ledger(caller.address, writers)
         time.sleep(2)
         new.signal_receiver(signal.SIGSTOP)

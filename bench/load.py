@@ -1,4 +1,4 @@
-"""A gunicorn on a filled database, and wrk or one caller that asks it. run.py measures with it."""
+"""A service on a filled database, and wrk or one caller that asks it. run.py measures with it."""
 
 import contextlib
 import http.client
@@ -10,6 +10,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
 from pathlib import Path
@@ -20,6 +21,7 @@ import psycopg2
 from bench import fill
 from leads_service.database import migrator
 from leads_service.database.pool import Database
+from real.nginx import nginx
 from real.postgres import sql
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,8 +60,20 @@ def postmaster_of(url):
 
 
 @contextlib.contextmanager
-def served(url, *options, **environ):
-    """gunicorn on the database; yields (process, address)."""
+def served(url, *options, behind_nginx=True, **environ):
+    """The service on the database, on a unix socket behind an nginx as deploy/ has them, or gunicorn straight; yields
+    (gunicorn's process, address), an address being host:port and, of nginx, what its paths begin with."""
+    with contextlib.ExitStack() as scope:
+        folder = Path(scope.enter_context(tempfile.TemporaryDirectory()))
+        unix = f"unix:{folder}/leads.sock"
+        process, address = scope.enter_context(_gunicorn(url, "-b", unix, *options, **environ))
+        if behind_nginx:
+            address = f"{scope.enter_context(nginx(folder, unix)).address}/api"
+        yield process, address
+
+
+@contextlib.contextmanager
+def _gunicorn(url, *options, **environ):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -114,11 +128,12 @@ end
 def load(address, method, paths, seconds, folder, credential=""):
     """Ask without pause on CONNECTIONS connections: (requests, requests a second, p50 and p99 in ms, refused)."""
     listed, script = folder / "paths", folder / "wrk.lua"
-    listed.write_text("\n".join(paths) + "\n")
+    host, slash, prefix = address.partition("/")
+    listed.write_text("".join(f"{slash}{prefix}{path}\n" for path in paths))
     script.write_text(_LUA % {"salt": os.urandom(4).hex(), "paths": listed, "method": method,
                               "credential": credential})
     out = subprocess.run(["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", script,
-                          f"http://{address}"], check=True, text=True, capture_output=True).stdout
+                          f"http://{host}"], check=True, text=True, capture_output=True).stdout
     found = {percent: float(value) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
              for percent, value, unit in re.findall(r"(\d\d)%\s+([\d.]+)(us|ms|s)\b", out)}
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
@@ -141,12 +156,13 @@ class Asker:
     """One caller on one connection."""
 
     def __init__(self, address):
-        self._connection = http.client.HTTPConnection(address)
+        host, slash, prefix = address.partition("/")
+        self._connection, self._prefix = http.client.HTTPConnection(host), slash + prefix
 
     def ask(self, path, method="GET", body=None, headers=None):
         """(milliseconds, the answer's JSON)."""
         start = time.perf_counter()
-        self._connection.request(method, path, body, headers or {})
+        self._connection.request(method, self._prefix + path, body, headers or {})
         response = self._connection.getresponse()
         raw = response.read()
         spent = 1e3 * (time.perf_counter() - start)

@@ -1,14 +1,15 @@
 """A database that is down, that hangs, or that packets no longer reach: what callers see, and when it is back.
 
-    .venv/bin/python bench/outage.py        # as root also with dropped packets, in a network namespace of its own
+    .venv/bin/python bench/outage.py [--seconds S]     # as root also with dropped packets, in a network namespace
 
-Callers read and write leads, ask for /health and for /health/ready, without pause, while PostgreSQL is killed, stopped
-by SIGSTOP, or cut off by a route that drops its answers; then it comes back. For each: how long the callers of the
-database waited, what they were answered, how long /health took meanwhile, and whether the first requests afterwards,
-one for each pooled connection and more, were served. Prints the figures; exit status 1 when an answer is none of 200,
-201, 503 and 504, when /health waits, or when a request fails although the database is back.
+Behind nginx, callers read and write leads, ask for /health and for /health/ready, without pause, while PostgreSQL is
+killed, stopped by SIGSTOP, or cut off by a route that drops its answers; then it comes back. For each: how long the
+callers of the database waited, what they were answered, how long /health took meanwhile, and whether the first requests
+afterwards, one for each pooled connection and more, were served. Prints the figures; exit status 1 when an answer is
+none of 200, 201, 503 and 504, when /health waits, or when a request fails although the database is back.
 """
 
+import argparse
 import collections
 import contextlib
 import json
@@ -21,8 +22,9 @@ import time
 import psutil
 
 from clients import CutError, KeptAlive, postgres
+from real.nginx import behind_nginx
 from real.replication import Server, make_primary
-from real.service import free_port, service
+from real.service import free_port
 
 STATEMENT_TIMEOUT = 4  # seconds; by default 15
 ROUTES = [("GET", "/leads/?limit=5", None), ("POST", "/leads/", {"name": "Lead"}), ("GET", "/leads/search/lead", None)]
@@ -175,6 +177,9 @@ def run(name, outage, server, address, seconds, limit):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, help="that each outage lasts; by default 8 and 20")
+    options = parser.parse_args()
     right = True
     limit = STATEMENT_TIMEOUT + 3
     for name, outage, seconds, most in (("killed", killed, 8, 3), ("stopped by SIGSTOP", frozen, 20, limit),
@@ -186,10 +191,10 @@ def main():
                     continue
                 stack.enter_context(network())
             server, folder = stack.enter_context(postgres(make_remote if outage is cut_off else make_primary))
-            _, caller = stack.enter_context(service(
-                folder / "log", DATABASE_URL=server.url, WEB_CONCURRENCY=2, LEADS_CONNECTIONS=4,
+            _, caller = stack.enter_context(behind_nginx(
+                folder, DATABASE_URL=server.url, WEB_CONCURRENCY=2, LEADS_CONNECTIONS=4,
                 LEADS_STATEMENT_TIMEOUT=STATEMENT_TIMEOUT))
-            right &= run(name, outage, server, caller.address, seconds, most)
+            right &= run(name, outage, server, caller.address, options.seconds or seconds, most)
             print(f"    stacks in the service's log: {(folder / 'log').read_text().count('Traceback')}")
     return 0 if right else 1
 

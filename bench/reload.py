@@ -2,17 +2,16 @@
 
     .venv/bin/python bench/reload.py [--seconds 30] [--clients 12]
 
-Clients that keep their connections create, read, list and change leads without pause, talking to gunicorn and then to
-an nginx in front of it with deploy/nginx.conf, while gunicorn is HUPed every two seconds, and stopped by TERM at the
-end. Like nginx and browsers, a client whose kept connection ends before an answer repeats what may be repeated (GET,
-PUT) once on a new connection; that is counted, and so is everything that did not get its answer. From TERM on, a
-refused connection and nginx's 503 about it are no loss: nobody took the request. Prints the figures; exit status 1 when
-a request was lost or a row is not what was answered.
+Clients that keep their connections create, read, list and change leads without pause behind an nginx with
+deploy/nginx.conf, while gunicorn is HUPed every two seconds, and stopped by TERM at the end. Like nginx and browsers, a
+client whose kept connection ends before an answer repeats what may be repeated (GET, PUT) once on a new connection;
+that is counted, and so is everything that did not get its answer. From TERM on, a refused connection and nginx's 503
+about it are no loss: nobody took the request. Prints the figures; exit status 1 when a request was lost or a row is not
+what was answered.
 """
 
 import argparse
 import collections
-import contextlib
 import json
 import signal
 import sys
@@ -21,19 +20,18 @@ import time
 import uuid
 
 from clients import CutError, KeptAlive, percentile, postgres
-from real.nginx import nginx
+from real.nginx import behind_nginx
 from real.postgres import sql
-from real.service import service
 
 
 class Load:
-    """Clients at `address`, under `prefix`, until told to stop."""
+    """Clients at `address` until told to stop."""
 
-    def __init__(self, address, prefix, clients):
+    def __init__(self, address, clients):
         self.answers = collections.Counter()
         self.lost, self.repeated, self.seconds, self.created = [], 0, [], set()
         self.stopping = threading.Event()  # the service may refuse connections
-        self._address, self._prefix = address, prefix
+        self._address = address
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(clients)]
         for thread in self._threads:
@@ -71,7 +69,7 @@ class Load:
         for repeated in (False, True):
             begun = time.monotonic()
             try:
-                status, _, raw = client.ask(method, self._prefix + path, body)
+                status, _, raw = client.ask(method, path, body)
             except ConnectionRefusedError:
                 if not self.stopping.is_set():
                     self.lost.append(f"{method} refused")
@@ -84,7 +82,7 @@ class Load:
                 continue
             self.seconds.append(time.monotonic() - begun)
             self.answers[status] += 1
-            if status == 503 and self.stopping.is_set() and self._prefix:
+            if status == 503 and self.stopping.is_set():
                 return None
             if status not in (200, 201):
                 self.lost.append(f"{method} {status} {json.loads(raw)['code']}")
@@ -92,7 +90,7 @@ class Load:
         return 0
 
 
-def run(name, load, process, seconds, url, hups_every=2.0):
+def run(load, process, seconds, url, hups_every=2.0):
     """Load through HUPs and one TERM; prints a line and tells whether nothing was lost."""
     time.sleep(2)
     hups, until = 0, time.monotonic() + seconds
@@ -110,7 +108,7 @@ def run(name, load, process, seconds, url, hups_every=2.0):
     there = {lead for (lead,) in sql(url, "SELECT id::text FROM leads")}
     extra = there - load.created
     missing = load.created - there
-    print(f"{name}: {sum(load.answers.values())} answers {dict(load.answers)}, {hups} HUPs lost {by_hup}, TERM lost "
+    print(f"{sum(load.answers.values())} answers {dict(load.answers)}, {hups} HUPs lost {by_hup}, TERM lost "
           f"{len(load.lost) - by_hup} (stopped after {took:.1f} s), repeated {load.repeated}, acknowledged but missing "
           f"{len(missing)}, there but not acknowledged {len(extra)}, "
           f"p50 {percentile(load.seconds, 50) * 1e3:.1f} ms, p99 {percentile(load.seconds, 99) * 1e3:.0f} ms, "
@@ -125,16 +123,9 @@ def main():
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--clients", type=int, default=12)
     options = parser.parse_args()
-    right = True
     with postgres() as (server, folder):
-        for name in ("gunicorn", "nginx"):
-            sql(server.url, "TRUNCATE leads")
-            with service(folder / "log", DATABASE_URL=server.url, WEB_CONCURRENCY=2) as (process, caller), \
-                    contextlib.ExitStack() as front:
-                address, prefix = caller.address, ""
-                if name == "nginx":
-                    address, prefix = front.enter_context(nginx(folder, caller.address)).address, "/api"
-                right &= run(name, Load(address, prefix, options.clients), process, options.seconds, server.url)
+        with behind_nginx(folder, DATABASE_URL=server.url, WEB_CONCURRENCY=2) as (process, caller):
+            right = run(Load(caller.address, options.clients), process, options.seconds, server.url)
         complaints = [line for line in (folder / "error.log").read_text().splitlines() if "[error]" in line]
         cut = [line for line in complaints if "connect() failed" not in line]
         print(f"nginx's error log: {len(complaints)} lines, {len(cut)} of them not about a refused connection")

@@ -1,20 +1,21 @@
 """Measures the service: requests over HTTP, and how their cost grows with the table.
 
     .venv/bin/pip install -r bench/requirements.txt     # and Debian's wrk
-    .venv/bin/python bench/run.py [--rows 10000,100000,1000000] [--seconds 3] [--keep FOLDER] [--sweep | --auth]
+    .venv/bin/python bench/run.py [--rows 10000,100000,1000000] [--seconds 3] [--keep FOLDER] [--straight]
+                                  [--sweep | --auth]
 
-For every size it fills a database (bench/fill.py) on a PostgreSQL of its own, starts gunicorn as an operator would, and
-prints requests a second, latencies and processor time of each route under load, then what single callers wait for
-lists and searches of many kinds, as multiples of `SELECT count(*) FROM leads` in the same database. At the largest size
-it does so once more behind 50,000 new leads that match nothing asked for. Everything goes to bench/results/ too, under
-today's date, with a chart. --keep uses a folder for the databases and leaves them there; --sweep measures gunicorn's
-workers and threads instead, --auth what it costs to ask callers who they are.
+For every size it fills a database (bench/fill.py) on a PostgreSQL of its own, starts gunicorn on a unix socket and an
+nginx in front of it as deploy/ has them, and prints requests a second, latencies and processor time of each route under
+load, then what single callers wait for lists and searches of many kinds, as multiples of `SELECT count(*) FROM leads`
+in the same database. At the largest size it does so once more behind 50,000 new leads that match nothing asked for.
+Everything goes to bench/results/ too, under today's date, with a chart. --straight has wrk ask gunicorn itself; --keep
+uses a folder for the databases and leaves them there; --sweep measures gunicorn's workers and threads instead, --auth
+what it costs to ask callers who they are.
 """
 
 import argparse
 import contextlib
 import datetime as dt
-import importlib.util
 import itertools
 import json
 import os
@@ -78,10 +79,10 @@ class Report:
         self.say()
 
 
-def under_load(report, url, postmaster, seconds, folder):
+def under_load(report, url, postmaster, seconds, folder, behind_nginx):
     """The table of the routes under load; route → p50 in ms."""
     table, medians = [("route", "req/s", "p50 ms", "p99 ms", "ms CPU service", "ms CPU PostgreSQL", "refused")], {}
-    with served(url) as (process, address):
+    with served(url, behind_nginx=behind_nginx) as (process, address):
         for name, (method, paths) in routes(url).items():
             load(address, method, paths, 1, folder)
             before = cpu_seconds(process), cpu_seconds(postmaster)
@@ -176,25 +177,19 @@ def growth(report, url, rows, count):
 
 
 def sweep(report, url, seconds, folder):
-    """Workers × threads, and gunicorn's own worker class, in turns, so that a slow minute hits them all."""
-    choices = [(workers, threads, "ours", "python") for workers in (1, 2, 4) for threads in (1, 2, 4, 8)]
-    choices.append((2, 4, "gthread", "python"))
-    if importlib.util.find_spec("gunicorn_h1c"):
-        choices.append((2, 4, "ours", "fast"))
+    """Workers × threads, in turns, so that a slow minute hits them all."""
+    choices = [(workers, threads) for workers in (1, 2, 4) for threads in (2, 4, 8, 16)]
     asked = {name: asked for name, asked in routes(url).items() if name in ("one", "list20", "search20", "create")}
     rates = {(choice, name): [] for choice in choices for name in asked}
     for _ in range(3):
         for choice in choices:
-            workers, threads, kind, parser = choice
             tidy(url)  # or every choice would search behind more new leads than the one before
-            options = [f"--workers={workers}", f"--threads={threads}", f"--http-parser={parser}",
-                       *([f"--worker-class={kind}"] * (kind != "ours"))]
-            with served(url, *options, LEADS_THREADS=str(threads)) as (_, address):
+            with served(url, WEB_CONCURRENCY=str(choice[0]), LEADS_THREADS=str(choice[1])) as (_, address):
                 for name, (method, paths) in asked.items():
                     load(address, method, paths, 1, folder)
                     rates[choice, name].append(load(address, method, paths, seconds, folder)[1])
     rows = [(*choice, *(f"{statistics.median(rates[choice, name]):.0f}" for name in asked)) for choice in choices]
-    report.table(("workers", "threads", "worker class", "parser", *(f"{name} req/s" for name in asked)), *rows)
+    report.table(("workers", "threads", *(f"{name} req/s" for name in asked)), *rows)
 
 
 def authentication(report, url, seconds, folder):
@@ -241,13 +236,13 @@ def chart(medians, file):
     figure.savefig(file)
 
 
-def machine(url):
+def machine(url, straight):
     """One line about where the figures come from."""
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     return (f"{model[1] if model else platform.processor()}, {len(os.sched_getaffinity(0))} cores, "
             f"{psutil.virtual_memory().total / 2**30:.0f} GiB; Python {platform.python_version()}, "
             f"PostgreSQL {sql(url, 'SHOW server_version')[0][0]} beside it with its default settings, "
-            f"leads_service {VERSION}, {CONNECTIONS} connections by wrk")
+            f"leads_service {VERSION}, {CONNECTIONS} connections by wrk {'to gunicorn' if straight else 'to nginx'}")
 
 
 def main():
@@ -255,6 +250,7 @@ def main():
     parser.add_argument("--rows", default="10000,100000,1000000")
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--straight", action="store_true")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--sweep", dest="instead", action="store_const", const=sweep)
     instead.add_argument("--auth", dest="instead", action="store_const", const=authentication)
@@ -265,14 +261,15 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         server = embedded.start((arguments.keep or folder / "data").resolve())
-        report.say(f"# {dt.date.today()}\n\n{machine(server)}.\n")
+        report.say(f"# {dt.date.today()}\n\n{machine(server, arguments.straight)}.\n")
         for rows in map(int, arguments.rows.split(",")):
             url = database_of(server, rows)
             report.say(f"## {rows:,} leads\n")
             if instead:
                 instead(report, url, arguments.seconds, folder)
                 continue
-            medians[rows] = under_load(report, url, postmaster_of(url), arguments.seconds, folder)
+            medians[rows] = under_load(report, url, postmaster_of(url), arguments.seconds, folder,
+                                       not arguments.straight)
             tidy(url)
             count = counting(url)
             medians[rows] |= growth(report, url, rows, count)

@@ -3,11 +3,11 @@
     .venv/bin/python bench/slow.py [--seconds 15]
 
 Four callers that keep their connections read and write leads without pause: alone at first, then beside each kind of
-bad client, talking to gunicorn and then to an nginx in front of it with deploy/nginx.conf. For each kind: the callers'
-99th percentile and its ratio to the quiet one, what the bad clients were answered, and the memory of all workers
-together (their PSS at most). At the end, clients that send a body over the limit without looking: whether each of them
-read its 413. Prints the figures; exit status 1 when a ratio reaches 10, a caller was refused, a 413 was lost, or the
-memory grew by more than 300 MB.
+bad client, all of them behind an nginx with deploy/nginx.conf. For each kind: the callers' 99th percentile and its
+ratio to the quiet one, what the bad clients were answered, and the memory of all workers together (their PSS at most).
+At the end, clients that send a body over the limit without looking: whether each of them read its 413. Prints the
+figures; exit status 1 when a ratio reaches 10, a caller was refused, a 413 was lost, or the memory grew by more than
+300 MB.
 """
 
 import argparse
@@ -25,11 +25,10 @@ import time
 import psutil
 
 from clients import CutError, KeptAlive, percentile, postgres
-from real.nginx import nginx
+from real.nginx import behind_nginx
 from real.postgres import sql
-from real.service import service
 
-HEAD = b"POST %s/leads/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /api/leads/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 async def drip(writer, data, pause):
@@ -81,9 +80,8 @@ async def idle(writer, head):
 
 
 async def never_reads(writer, head):
-    path = head.split(b" ")[1]
     while True:
-        writer.write(b"GET " + path + b"?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        writer.write(b"GET /api/leads/?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await writer.drain()
         await asyncio.sleep(0.5)
 
@@ -92,7 +90,7 @@ KINDS = {slow_head: 200, slow_body: 200, slow_chunks: 200, half_a_body: 100, end
          idle: 1000, never_reads: 8}
 
 
-def attack(name, address, prefix, answers):
+def attack(name, address, answers):
     """Clients of one kind in a process of their own, which come back whenever they are cut off, until it is ended."""
     os.nice(5)
     kind = globals()[name]
@@ -103,7 +101,7 @@ def attack(name, address, prefix, answers):
             reader = writer = None
             with contextlib.suppress(OSError):
                 reader, writer = await asyncio.open_connection(host, int(port))
-                sending = asyncio.create_task(kind(writer, HEAD % prefix.encode()))
+                sending = asyncio.create_task(kind(writer, HEAD))
                 if kind is never_reads:
                     await sending
                 first = await reader.read(12)
@@ -123,24 +121,24 @@ def attack(name, address, prefix, answers):
 class Callers:
     """Callers without a pause between requests, for some seconds."""
 
-    def __init__(self, address, prefix, seconds, number=4):
+    def __init__(self, address, seconds, number=4):
         self.seconds, self.bad = [], collections.Counter()
         until = time.monotonic() + seconds
-        threads = [threading.Thread(target=self._run, args=(address, prefix, until)) for _ in range(number)]
+        threads = [threading.Thread(target=self._run, args=(address, until)) for _ in range(number)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    def _run(self, address, prefix, until):
+    def _run(self, address, until):
         client, count = KeptAlive(address), 0
         while (begun := time.monotonic()) < until:
             count += 1
             try:
                 if count % 3:
-                    status = client.ask("GET", f"{prefix}/leads/?limit=10")[0]
+                    status = client.ask("GET", "/leads/?limit=10")[0]
                 else:
-                    status = client.ask("POST", f"{prefix}/leads/", {"name": "Lead"})[0]
+                    status = client.ask("POST", "/leads/", {"name": "Lead"})[0]
             except (CutError, ConnectionRefusedError) as error:
                 status = str(error)
             self.seconds.append(time.monotonic() - begun)
@@ -176,16 +174,15 @@ class Memory:
             self.most = max(self.most, self.now())
 
 
-def send_too_much(address, prefix, size, chunked):
+def send_too_much(address, size, chunked):
     """What a client hears that sends a body of `size` bytes and reads only then."""
     host, port = address.split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         try:
-            head = HEAD % prefix.encode()
             if chunked:
-                connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
+                connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
             else:
-                connection.sendall(head + b"Content-Length: %d\r\n\r\n" % size)
+                connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % size)
             piece = b"x" * 2**16
             for _ in range(size // len(piece)):
                 connection.sendall(b"10000\r\n" + piece + b"\r\n" if chunked else piece)
@@ -195,22 +192,20 @@ def send_too_much(address, prefix, size, chunked):
             return type(error).__name__
 
 
-def run(name, process, address, prefix, seconds):
-    """Every kind of bad client against one address; whether all promises held."""
-    right, quiet = True, Callers(address, prefix, seconds)
+def run(process, address, seconds):
+    """Every kind of bad client, one after the other; whether all promises held."""
+    right, quiet = True, Callers(address, seconds)
     usual = percentile(quiet.seconds, 99)
     memory = Memory(process).most
-    print(f"{name}, quiet: {len(quiet.seconds) / seconds:.0f} requests/s, p99 {usual * 1e3:.1f} ms, "
+    print(f"quiet: {len(quiet.seconds) / seconds:.0f} requests/s, p99 {usual * 1e3:.1f} ms, "
           f"workers {memory:.0f} MB", flush=True)
     for kind, number in KINDS.items():
-        if kind is never_reads and not prefix:
-            continue  # holds a thread, as docs/running.md says
         with multiprocessing.Manager() as manager, Memory(process) as used:
             answers = manager.list()
-            attacker = multiprocessing.Process(target=attack, args=(kind.__name__, address, prefix, answers))
+            attacker = multiprocessing.Process(target=attack, args=(kind.__name__, address, answers))
             attacker.start()
             time.sleep(3)
-            callers = Callers(address, prefix, seconds)
+            callers = Callers(address, seconds)
             attacker.terminate()
             attacker.join()
             heard = dict(collections.Counter(answers))
@@ -221,7 +216,7 @@ def run(name, process, address, prefix, seconds):
               f"refused {dict(callers.bad)}, they heard {heard}, workers {used.most:.0f} MB", flush=True)
         time.sleep(2)
     for size, chunked in ((12, False), (12, True), (100, False), (100, True)):
-        heard = collections.Counter(send_too_much(address, prefix, size * 2**20, chunked) for _ in range(10))
+        heard = collections.Counter(send_too_much(address, size * 2**20, chunked) for _ in range(10))
         right &= set(heard) == {"413"}
         print(f"    {size} MB {'in chunks' if chunked else 'announced'}, sent without looking: {dict(heard)}")
     return right
@@ -232,17 +227,11 @@ def main():
     parser.add_argument("--seconds", type=float, default=15)
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    right = True
     with postgres() as (server, folder):
         sql(server.url, "INSERT INTO leads (id, name, notes) SELECT gen_random_uuid(), 'Lead ' || n, "
                         "jsonb_build_object('text', repeat('x', 1000)) FROM generate_series(1, 3000) n")
-        for name in ("gunicorn", "nginx"):
-            with service(folder / "log", DATABASE_URL=server.url, WEB_CONCURRENCY=2) as (process, caller), \
-                    contextlib.ExitStack() as front:
-                address, prefix = caller.address, ""
-                if name == "nginx":
-                    address, prefix = front.enter_context(nginx(folder, caller.address)).address, "/api"
-                right &= run(name, process, address, prefix, options.seconds)
+        with behind_nginx(folder, DATABASE_URL=server.url, WEB_CONCURRENCY=2) as (process, caller):
+            right = run(process, caller.address, options.seconds)
         log = (folder / "log").read_text()
         print(f"stacks in the service's log: {log.count('Traceback')}")
         if "Traceback" in log:

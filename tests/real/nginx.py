@@ -10,7 +10,7 @@ import time
 import pytest
 
 from real.client import Caller
-from real.service import deployed, free_port
+from real.service import deployed, free_port, service
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
 
@@ -51,6 +51,16 @@ def nginx(folder, upstream, changes=None):
     finally:
         process.send_signal(signal.SIGQUIT)
         process.wait(30)
+
+
+@contextlib.contextmanager
+def behind_nginx(folder, *arguments, **environ):
+    """A gunicorn on a unix socket in `folder` and an nginx in front of it, as deploy/ has them; yields (gunicorn's
+    process, Caller), whose addresses begin with /api."""
+    socket = f"unix:{folder}/leads.sock"
+    with (service(folder / "log", "-b", socket, *arguments, **environ) as (process, _),
+          nginx(folder, socket) as caller):
+        yield process, caller
 
 
 def wait_until_up(process, caller, errors):

@@ -60,7 +60,7 @@ def service(log_file, *arguments, **environ):
         yield process, caller
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(40)  # gunicorn gives its workers 30
 
 
 def wait_until_up(process, caller, log_file):
