@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -13,16 +14,14 @@ from leads_service.contract.lists import Selection
 from leads_service.contract.sentences import Sentence
 from leads_service.database.pool import Database
 from leads_service.leads.filters import conditions_of, selected
-from leads_service.leads.record import COLUMNS
+from leads_service.leads.record import COLUMNS, LARGE, LEAD_JSON, WEIGHT
 from leads_service.transfer.cells import neutral, protected
 
-_FETCH_SIZE = 2**20  # bytes of leads wanted at a time; one lead more may come, of whatever size
-_MOST_ROWS = 1000  # at a time
+_FETCH = 200  # rows held at a time, none of them large
 _PIECE = 2**16  # bytes of a workbook in a piece of the answer
 _SHEET_ROWS = 1_048_576  # Excel's limit
 # Times as in the API's JSON, everything else as PostgreSQL writes it.
-_CELLS = ", ".join(f"to_json({column}) #>> '{{}}'" if column.endswith("_at") else f"{column}::text"
-                   for column in LEAD_COLUMNS)
+_CELLS = [f"to_json({column}) #>> '{{}}'" if column.endswith("_at") else f"{column}::text" for column in LEAD_COLUMNS]
 _TOO_MANY = Sentence("Un classeur contient au plus 1 048 575 leads ; filtrez-les, ou prenez le CSV.",
                      "A workbook holds 1,048,575 leads at most; filter them, or take CSV.")
 _TOO_LONG = Sentence("Une cellule contient au plus 32 767 caractères, le lead {id} en a plus ; prenez le CSV.",
@@ -45,23 +44,28 @@ def export_leads(database: Database, selection: Selection, phone_prefix: str, fo
     No cell is a formula to a spreadsheet; importing it gives back what was there. Raises ExportError before the first
     piece where a workbook cannot hold the leads.
     """
-    shown = "row_to_json(lead)::text" if format == "ndjson" else _CELLS
+    shown = [LEAD_JSON.sql] if format == "ndjson" else _CELLS
     with database.connection_context(), database.atomic():
+        # So that a large lead, which is fetched by itself, is as the cursor has it.
+        database.execute_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         leads, parameters = selected(conditions_of(selection, phone_prefix, company_id))
+        fetched = ", ".join(f"CASE WHEN weight <= {LARGE} THEN {cell} END" for cell in shown)
         database.execute_sql(
-            f"DECLARE leads_export NO SCROLL CURSOR FOR SELECT {shown} FROM (SELECT {COLUMNS} "
-            f"FROM {leads} ORDER BY created_at DESC, id DESC) AS lead", parameters)
-        yield from _WRITERS[format](_fetched(database))
+            f"DECLARE leads_export NO SCROLL CURSOR FOR SELECT id::text, weight > {LARGE}, {fetched} "
+            f"FROM (SELECT {COLUMNS}, {WEIGHT} AS weight FROM {leads} ORDER BY created_at DESC, id DESC) AS leads",
+            parameters)
+        yield from _WRITERS[format](_fetched(database, f"SELECT {', '.join(shown)} FROM leads WHERE id = %s"))
 
 
-def _fetched(database):
-    """Lists of rows, as many at a time as are about _FETCH_SIZE bytes, judged by those before."""
-    count = 1
-    while rows := database.execute_sql(f"FETCH {count} FROM leads_export").fetchall():
-        yield rows
-        size = sum(len(cell) for row in rows for cell in row if cell) / len(rows)
-        # Growing by steps, so that a few small leads promise nothing of the large ones behind them.
-        count = max(1, min(_MOST_ROWS, 4 * count, int(_FETCH_SIZE / max(size, 1))))
+def _fetched(database, large_lead):
+    """Lists of rows as the cursor has them; of a large lead, which `large_lead` asks for, one by itself."""
+    while rows := database.execute_sql(f"FETCH {_FETCH} FROM leads_export").fetchall():
+        for large, some in itertools.groupby(rows, lambda row: row[1]):
+            if large:
+                for lead_id, *_ in some:
+                    yield database.execute_sql(large_lead, (lead_id,)).fetchall()
+            else:
+                yield [cells for _, _, *cells in some]
 
 
 def _csv(pieces):
