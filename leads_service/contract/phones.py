@@ -1,6 +1,6 @@
 """The phone rule: how a number is stored, and how a part of one is searched for.
 
-NOISE is what the SQL function leads_bare_phone takes out of what is stored, too; a test compares the two.
+NOISE is what the SQL function leads_digits takes out of what is stored, too; a test compares the two.
 """
 
 import functools

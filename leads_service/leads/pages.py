@@ -26,7 +26,7 @@ MAX_PAGE = 16 * 2**20  # bytes of JSON
 _LARGE_MARK = "large "
 _KEYS = (f"'{_LARGE_MARK}' || "
          "(SELECT row_to_json(keys)::text FROM (SELECT id, name, interest_level, created_at, updated_at) AS keys)")
-_RELEVANCE = "leads_relevance(%s, name, email, phone, company)"
+_RELEVANCE = "leads_alike(%s, name, email, phone, company)"
 
 # The SQL function whose result stands for created_at in the indexes that an order can be read from
 # (migrations/0008_names.py).
@@ -38,9 +38,12 @@ _ALONG = ("owner", "source", "stage", "status")
 _MOMENTS = {"created_from": ">=", "created_to": "<="}
 _RANGES = {"created_at": {*_MOMENTS}, "updated_at": {*_MOMENTS},
            "interest_level": {"interest_level_min", "interest_level_max", *_MOMENTS}}
+# Names as people sort them, whatever their case and accents.
+_NAME_KEY = 'leads_name_key(name) COLLATE "C"'
 # The same order to us, but to PostgreSQL none that an index has.
 _UNINDEXED = {"created_at": "created_at + interval '0'", "updated_at": "updated_at + interval '0'",
-              "name": "name || ''", "interest_level": "interest_level + 0", "relevance": _RELEVANCE}
+              "name": "(leads_name_key(name) || '') COLLATE \"C\"", "interest_level": "interest_level + 0",
+              "relevance": _RELEVANCE}
 # How many rows a walk reads at least, in an order that can be asked part by part, since there are statistics of where
 # a part ends, and in others; reading one takes 1 µs, searching it 4.
 _SHORT_WALK, _WALK = 300, 5000
@@ -154,7 +157,7 @@ def _along_index(listing, inside, outside=(), steps=None, along=False):
     """Rows in the order of an index, of the first `steps` that meet `inside` those that meet `outside`; `along` the
     index of one of `inside`."""
     behind, order = _behind(listing), SORTS[listing.sort]
-    keys, spans = list(order), ""
+    keys, spans, created = list(order), "", None
     if along or listing.sort == "interest_level":
         created, given = (f"{_SPAN_OF[listing.sort]}({moment})" for moment in ("created_at", "%s::timestamptz"))
         # What PostgreSQL cannot know: a moment before another is not in a later span.
@@ -168,7 +171,10 @@ def _along_index(listing, inside, outside=(), steps=None, along=False):
         keys.insert(place, "span")
         spans = f", {created} AS span"
     met, parameters = where([*inside, *behind])
-    inner = _order(listing, [created if key == "span" else key for key in keys])
+    if "name" in keys:
+        spans = f", {_NAME_KEY} AS name_key"
+    inner = _order(listing, [{"span": created, "name": _NAME_KEY}.get(key, key) for key in keys])
+    keys = ["name_key" if key == "name" else key for key in keys]
     if not outside:
         return _fetch(f"SELECT {COLUMNS} FROM leads WHERE {met} ORDER BY {inner} {_slice(listing)}", parameters,
                       listing.limit, again=not listing.offset)
@@ -208,8 +214,8 @@ def _behind(listing):
     if not listing.cursor:
         return []
     order = SORTS[listing.sort]
-    columns = ", ".join(_RELEVANCE if key == "relevance" else key for key in order)
-    places = ", ".join(f"%s::{kind}" for kind in order.values())
+    columns = ", ".join({"relevance": _RELEVANCE, "name": _NAME_KEY}.get(key, key) for key in order)
+    places = ", ".join("leads_name_key(%s)" if key == "name" else f"%s::{kind}" for key, kind in order.items())
     terms = [listing.selection.term] if "relevance" in order else []
     return [Condition("cursor", f"({columns}) {'<' if listing.descending else '>'} ({places})",
                       [*terms, *listing.cursor.keys])]

@@ -6,8 +6,8 @@ import re
 from leads_service.contract.phones import phone_spellings
 from leads_service.database.pool import first, select
 
-# What the indexes of the search hold (migrations/0006_speed.py, 0008_names.py).
-_SEARCHED = "leads_search_text(name, email, phone, company)"
+# What the indexes of the search hold (migrations/0008_names.py, 0009_text.py).
+_SEARCHED = "leads_searched(name, email, phone, company)"
 _RARE = f"leads_rare_characters({_SEARCHED})"
 _FOREIGN = f"leads_is_foreign({_SEARCHED})"
 # The characters of a short term that leads_rare_characters leaves out. It keeps w, which few French names hold; but two
@@ -19,7 +19,7 @@ def search_condition(term: str, phone_prefix: str) -> tuple[str, list]:
     """What a row must meet to hold the search term: one boolean SQL expression, and its parameters."""
     if len(term) > 2:
         # The fold is PostgreSQL's own on both sides: two implementations would differ in some letter.
-        ways, parameters = [f"{_SEARCHED} LIKE leads_fold(%s)"], [_substring(term)]
+        ways, parameters = [f"{_SEARCHED} LIKE leads_plain(%s)"], [_substring(term)]
     else:
         way, parameters = _substring_condition(_folded(term))
         ways = [way]
@@ -27,14 +27,14 @@ def search_condition(term: str, phone_prefix: str) -> tuple[str, list]:
         if spelling != term:
             way, found = _substring_condition(spelling)
             # The second half keeps other columns' digits out.
-            ways.append(f"({way} AND {_beside_an_index('leads_bare_phone(phone) LIKE %s')})")
+            ways.append(f"({way} AND {_beside_an_index('leads_digits(phone) LIKE %s')})")
             parameters += [*found, _substring(spelling)]
     return f"({' OR '.join(ways)})", parameters
 
 
 @functools.lru_cache(1024)
 def _folded(term):
-    return first(select("SELECT leads_fold(%s)", (term,)))
+    return first(select("SELECT leads_plain(%s)", (term,)))
 
 
 def _substring_condition(folded):

@@ -152,7 +152,7 @@ def found(api, term):
 def test_every_spelling_finds_every_other(api, db_url):
     for index, spelling in enumerate(SPELLINGS):
         api.make(name=f"made {index}", phone=spelling)
-        # As a table that was adopted has it, blanks that leads_bare_phone may not know apart.
+        # As a table that was adopted has it, blanks that leads_digits may not know apart.
         if "\u2009" not in spelling:
             sql(db_url, "INSERT INTO leads (name, phone) VALUES (%s, %s)", f"adopted {index}", spelling)
     api.make(name="another", phone="06 12 34 56 79")

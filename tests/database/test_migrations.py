@@ -33,7 +33,7 @@ CONTRACT = {
     "index idx_leads_status_span": r"\(status, date_bin\(.*created_at.* DESC",
     "index idx_leads_owner_span": r"\(owner, date_bin\(.*created_at.* DESC",
     "index idx_leads_company_span": r"\(company_id, date_bin\(.*created_at.* DESC",
-    "index idx_leads_search_trgm": "USING gin.*gin_trgm_ops",
+    "index idx_leads_searched_trgm": "USING gin.*gin_trgm_ops",
     "trigger leads.trg_leads_set_timestamp": "BEFORE UPDATE",
     "extension pg_trgm": "",
     "column leads.id": r"uuid NOT NULL DEFAULT gen_random_uuid\(\)",
@@ -173,7 +173,7 @@ def test_one_waits_for_the_other_without_standing_in_its_way(url, complete):
 @pytest.mark.parametrize(("start", "table", "index"), [
     ("0003_timestamp_trigger", "leads", "idx_leads_created_at"),
     ("0003_timestamp_trigger", "clients", "uq_clients_email_lower"),
-    ("0005_search", "leads", "idx_leads_search_trgm"),
+    ("0008_names", "leads", "idx_leads_searched_trgm"),
 ])
 def test_an_index_build_that_was_killed_is_completed(url, complete, start, table, index):
     empty = catalog(url)
@@ -248,7 +248,7 @@ def test_without_trigrams_it_succeeds_says_so_and_search_answers(url, limited, c
     ended = flask("migrate", DATABASE_URL=limited)
     assert (ended.returncode, applied(url)) == (0, NAMES)
     assert "pg_trgm is not to be had here" in ended.stderr
-    assert not catalog(url).keys() & {"extension pg_trgm", "index idx_leads_search_trgm"}
+    assert not catalog(url).keys() & {"extension pg_trgm", "index idx_leads_searched_trgm"}
     with service(tmp_path / "log", DATABASE_URL=limited, WEB_CONCURRENCY=1) as (_, caller):
         assert caller.get("/health/ready").status == 200
         exact, longer = caller.make(name="Hélène")["id"], caller.make(name="Hélène Martin")["id"]

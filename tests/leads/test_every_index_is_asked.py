@@ -27,7 +27,7 @@ FILL = f"""
 ASKED = {
     "idx_leads_created_at": "",
     "idx_leads_updated_at": "sort=-updated_at",
-    "idx_leads_name": "sort=name",
+    "idx_leads_name_key": "sort=name",
     "idx_leads_interest_level": "sort=interest_level&created_from=2024-02-01",
     "idx_leads_stage": "stage=won",
     "idx_leads_source": "source=source 7&created_to=2024-03-01",
@@ -38,9 +38,9 @@ ASKED = {
     "idx_leads_segment": "segment=segment 7&sort=relevance&q=zoé",
     "idx_leads_company": "company=Co 7&sort=relevance&q=zoé",
     "idx_leads_tags": "tag=tag 7&sort=relevance&q=zoé",
-    "idx_leads_search_trgm": "q=mile",
-    "idx_leads_search_rare": "q=%23",
-    "idx_leads_search_foreign": "q=an",
+    "idx_leads_searched_trgm": "q=mile",
+    "idx_leads_searched_rare": "q=%23",
+    "idx_leads_searched_foreign": "q=an",
     "idx_leads_client_id": "DELETE FROM leads WHERE client_id = gen_random_uuid()",  # what deleting a client runs
     "uq_leads_email_lower": "SELECT id FROM leads WHERE lower(email) = lower('7@x.fr')",
     "leads_pkey": "SELECT FROM leads WHERE id = gen_random_uuid()",

@@ -107,10 +107,10 @@ def test_export_import_export_changes_nothing(db_url, format, leads):
             return own.execute_sql("SELECT row_to_json(leads)::text FROM leads ORDER BY id").fetchall()
 
         def export():
-            return "".join(export_leads(own, Selection((), None), "+33", format, None))
+            return b"".join(export_leads(own, Selection((), None), "+33", format, None))
 
         own.execute_sql("TRUNCATE leads")
-        source = "\n".join(json.dumps({"id": str(uuid.uuid4())} | lead) for lead in leads)
+        source = "\n".join(json.dumps({"id": str(uuid.uuid4())} | lead) for lead in leads).encode()
         if leads:
             assert bring(own, source).created == len(leads)
         before, exported = table(), export()
@@ -122,7 +122,7 @@ def test_export_import_export_changes_nothing(db_url, format, leads):
 
 def bring(own, text):
     rejects = []
-    report = import_leads(own, read(io.BufferedReader(io.BytesIO(text.encode()))), LeadBody(), None,
+    report = import_leads(own, read(io.BufferedReader(io.BytesIO(text))), LeadBody(), None,
                           reject=lambda row, fault: rejects.append((row, fault)))
     assert rejects == []
     return report
