@@ -102,7 +102,7 @@ def meaning_of(heading: str) -> str | None:
 
 def meanings_of(headings: list[str]) -> dict[str, str | None]:
     """What each heading means beside the others: next to a first name, `Nom` is the last name."""
-    meanings = {heading: meaning_of(heading) for heading in headings}
+    meanings = {heading: meaning_of(heading) for heading in dict.fromkeys(headings)}
     if "first_name" in meanings.values() and "last_name" not in meanings.values():
         either = next((heading for heading in headings if _bare(heading) in _EITHER), None)
         if either is not None:

@@ -100,6 +100,10 @@ class Reader:
             if not _blank(known_id):
                 extra["legacy_id"] = str(known_id).strip()
                 self.understood.assume(_LEGACY_ID)
+            for column in ("client_id", "company_id"):
+                key = values.get(column)
+                if isinstance(key, str) and not _blank(key) and not parse_uuid(key):
+                    extra[f"legacy_{column}"] = values.pop(column).strip()
             for column in [column for column, value in values.items() if _blank(value)]:
                 del values[column]
             self.understood.assume(_BLANKS)
@@ -199,8 +203,8 @@ class Reader:
                 extra["legacy_stage"] = stage.strip()
         if isinstance(status, str) and status.strip():
             status = status.strip()
-            meant = read_as.pipeline(status) if fold(status) not in self._words else None
-            meant = meant or self._word("status", status, errors)
+            own = self._words and self._words.get(fold(status))
+            meant = own or read_as.pipeline(status) or self._word("status", status, errors)
             if meant:
                 values["status"] = meant.status
                 if meant.stage and "stage" not in values:

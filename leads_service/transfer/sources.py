@@ -11,8 +11,11 @@ from leads_service.transfer.columns import meanings_of
 MAX_RECORD = 32 * 2**20  # characters of one CSV record or JSON item; what is longer is an unterminated quote
 REJECT_HEADING = ["line", "column", "code", "message"]
 NAMED = 100  # headings, and words of a column, that a report names; all are counted
+_MAX_HEADINGS = 200_000
 _COUNTED = 10_000  # different ones that are told apart
 
+_TOO_MANY = Sentence("La source a {count} colonnes ; {most} au plus sont lues.",
+                     "The source has {count} columns; at most {most} are read.")
 _NO_HEADER = Sentence(
     "La première ligne doit nommer les colonnes, dont name, contact ou company ; trouvé : {found}.",
     "The first line must name the columns, one of them name, contact or company; found: {found}.")
@@ -117,7 +120,12 @@ def check_headings(headings: list[str]) -> None:
 
 
 def named_once(cells: list[str]) -> list[str]:
-    """The headings in `cells`, each once: a blank one is called `column 3`, a second Email `Email (2)`."""
+    """The headings in `cells`, each once: a blank one is called `column 3`, a second Email `Email (2)`.
+
+    Raises SourceError when there are more than any table has.
+    """
+    if len(cells) > _MAX_HEADINGS:
+        raise SourceError(_TOO_MANY.format(count=len(cells), most=_MAX_HEADINGS))
     headings, taken, times = [], set(), Counter()
     for number, cell in enumerate(cells, 1):
         heading = first = " ".join(cell.split()) or f"column {number}"

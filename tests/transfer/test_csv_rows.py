@@ -123,3 +123,8 @@ def test_the_quotes_of_the_heading():
         with pytest.raises(SourceError, match="guillemets"):
             read_all(text)
     assert "quotes" in BAD_QUOTES.english
+
+
+def test_a_heading_of_more_columns_than_any_table_has():
+    with pytest.raises(SourceError, match="300001 colonnes"):
+        read(io.BytesIO(b"name" + b",x" * 300_000 + b"\n"))

@@ -119,6 +119,13 @@ def test_ids_of_other_systems_mean_the_same_lead_in_every_file():
     assert not first["Zoe"].copy
 
 
+def test_other_systems_ids_of_companies_and_clients():
+    lead = Reading("Record ID,name,Company ID,client_id\n1,A,4711,x9\n").leads["A"]
+    assert lead["notes"] == {"legacy_id": "1", "legacy_company_id": "4711", "legacy_client_id": "x9"}
+    assert Reading(f"id,name,company_id\n{ID},A,4711\n").faults[0][0] == "company_id"
+    assert Reading(f"name,company_id\nA,{ID}\n").leads["A"]["company_id"] == uuid.UUID(ID)
+
+
 @pytest.mark.parametrize("spelling", [ID, ID.upper(), "{" + ID + "}", ID.replace("-", "")])
 def test_a_row_with_a_uuid_is_a_copy(spelling):
     reading = Reading(f"id,name,email,phone,city,status,stage,tags,notes,interest_level\n{spelling},A,,,,,,,,\n")
