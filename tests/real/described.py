@@ -127,4 +127,7 @@ def make_sound(case):
             case.query["sort"] = "name"
     if positive and isinstance(case.body, dict) and isinstance(case.body.get("interest_level"), float):
         case.body["interest_level"] = int(case.body["interest_level"])  # to JSON Schema 69.0 is an integer
+    if positive and isinstance(case.body, dict) and case.body.get("email"):
+        # JSON Schema's format knows no bound of an address's labels, and none of domains that mail never reaches.
+        case.body["email"] = f"{uuid.uuid4().hex}@example.com"
     return CHECKS.get_by_names(["positive_data_acceptance"]) if case.operation.path in SHAPELESS else []
