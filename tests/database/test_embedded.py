@@ -137,7 +137,7 @@ def test_it_stops_at_once_and_cleanly(used_dir, way):
             os.killpg(process.pid, signal.SIGINT)  # reaches everything that the terminal started
         else:
             process.terminate()
-        process.wait(10)
+        process.wait(40)  # gunicorn gives a thread that is still busy its graceful timeout, 30 s
         for thread in callers:
             thread.join()
         assert process.returncode == 0
