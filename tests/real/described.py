@@ -130,4 +130,5 @@ def make_sound(case):
     if positive and isinstance(case.body, dict) and case.body.get("email"):
         # JSON Schema's format knows no bound of an address's labels, and none of domains that mail never reaches.
         case.body["email"] = f"{uuid.uuid4().hex}@example.com"
-    return CHECKS.get_by_names(["positive_data_acceptance"]) if case.operation.path in SHAPELESS else []
+    shapeless = case.operation.path in SHAPELESS
+    return CHECKS.get_by_names(["positive_data_acceptance", "negative_data_rejection"]) if shapeless else []
