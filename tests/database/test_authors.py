@@ -45,8 +45,7 @@ def written(db_url):
         return rows
 
     yield since
-    for table in ("leads", "leads_keys"):
-        sql(db_url, f"DROP TRIGGER record_writer ON {table}")
+    sql(db_url, "DROP FUNCTION record_writer CASCADE")
     sql(db_url, "DROP TABLE written")
 
 
