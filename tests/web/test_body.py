@@ -122,7 +122,7 @@ def test_a_megabyte_of_nonsense_is_judged_soon_and_answered_shortly(api, name):
     begun = time.monotonic()
     reply = api.call("POST", path, raw=text.encode(), headers={"Content-Type": kind})
     assert reply.status == status, reply
-    assert time.monotonic() - begun < 5  # what grows with the square takes a minute
+    assert time.monotonic() - begun < 20  # what grows with the square takes a minute
     assert len(reply.body) < 2 * len(text.encode())
     if status == 200:
         assert reply.data["created"] == 0
