@@ -103,6 +103,11 @@ def test_nothing_behind_broken_quotes_is_taken_that_could_be_the_remainder(broke
     assert faults[0][0] == 3
 
 
+def test_behind_what_ends_it_a_broken_record_takes_neighbours_only():
+    _, values, faults = read_all('name,city\n"Bar "Le Phare"\nSalle du bas",Aix\nZoe,Nice\nÉcran 24",Lyon\n')
+    assert (values, len(faults)) == ([["Zoe", "Nice"], ['Écran 24"', "Lyon"]], 1)
+
+
 def test_a_quote_that_stays_open_takes_what_it_holds_and_no_more():
     _, values, faults = read_all('name,city\nA,Aix\nB,"Aix\nC,Aix\n"Zoe",Nice\nBob,Lyon\n')
     assert (values, faults) == ([["A", "Aix"], ["Bob", "Lyon"]], [(3, "bad_row", ['B,"Aix\nC,Aix\n"Zoe",Nice\n'])])

@@ -63,6 +63,7 @@ def test_signs_behind_capitals_are_no_utf8():
     text = "Nom;Ville\nCAFÉ™;Aix\nÉTÉ»;Nice\nSOCIÉTÉ\xa0;Lyon\nZoé;Aix\n"
     found, rows = rows_of(text.encode("cp1252"))
     assert (found, rows[0], rows[3]) == ("windows-1252", ["CAFÉ™", "Aix"], ["Zoé", "Aix"])
+    assert rows_of("Nom\nMəmməd\n".encode()) == ("utf-8", [["Məmməd"]])  # É™ É™, if nothing in the file were broken
 
 
 def test_lines_of_utf8_in_a_file_of_windows_1252_are_never_misread():
