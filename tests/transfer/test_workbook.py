@@ -19,7 +19,7 @@ from leads_service.transfer.sources import SourceError
 def made(*rows, formats=None, sheets=(), **options):
     """A workbook of these rows; `formats` gives the number format of (row, column)."""
     file = io.BytesIO()
-    with xlsxwriter.Workbook(file, {"in_memory": True, **options}) as book:
+    with xlsxwriter.Workbook(file, options) as book:
         sheet = book.add_worksheet("Prospects")
         for name in sheets:
             book.add_worksheet(name)
@@ -160,6 +160,15 @@ def test_a_damaged_workbook_is_one_sentence(damage):
     raw = damage(made(["Nom", "Ville"], ["A", "Aix"]))
     with pytest.raises(SourceError, match="endommagé"):
         list(read(io.BytesIO(raw)).rows)
+
+
+def test_nothing_is_taken_of_a_workbook_that_is_damaged_far_behind():
+    raw = made(["Nom"], *([f"Lead {number}"] for number in range(20_000)), constant_memory=True)
+    with zipfile.ZipFile(io.BytesIO(raw)) as book:
+        part = book.getinfo(SHEET)
+    end = part.header_offset + part.compress_size - 100
+    with pytest.raises(SourceError, match="endommagé"):
+        read(io.BytesIO(raw[:end] + bytes(byte ^ 0x55 for byte in raw[end:end + 8]) + raw[end + 8:]))
 
 
 def test_what_else_is_one_sentence():
