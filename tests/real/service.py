@@ -1,5 +1,6 @@
 """The service as an operator starts it: gunicorn and `flask leads …`."""
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -96,4 +97,7 @@ def _command(arguments, environ, out, err):
     for stream, path in ((sys.stdout, out), (sys.stderr, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), stream.fileno())
     sys.argv = ["flask", "leads", *arguments]
-    main()
+    try:
+        main()
+    finally:
+        atexit._run_exitfuncs()  # which a fork leaves out: the embedded server would stay
