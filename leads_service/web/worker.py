@@ -17,8 +17,10 @@ class Worker(ThreadWorker):
     """Answers in the contract's form; gunicorn's HTML and its line in the log would repeat what was sent."""
 
     def handle_quit(self, sig, frame):
-        # Not the pool's shutdown, which would wait for a lock that the thread interrupted here may hold.
-        super(ThreadWorker, self).handle_quit(sig, frame)
+        # Not the pool's shutdown, which would wait for a lock that the thread interrupted here may hold. Ctrl-C sends
+        # two signals, from the terminal and from gunicorn's first process.
+        if self.alive:
+            super(ThreadWorker, self).handle_quit(sig, frame)
 
     def handle_error(self, req, client, addr, exc):
         reference = os.urandom(8).hex()
