@@ -16,8 +16,9 @@ def _load(path):
     return module
 
 
-_config, _embedded, _logs, _metrics, _networks, _worker = map(_load, (
-    "config.py", "database/embedded.py", "web/logs.py", "web/metrics_files.py", "access/networks.py", "web/worker.py"))
+_config, _embedded, _networks, _logs, _metrics, _worker = map(_load, (
+    "config.py", "database/embedded.py", "access/networks.py", "web/process/logs.py", "web/process/metrics_files.py",
+    "web/process/worker.py"))
 try:
     _settings = _config.load()
 except _config.SettingsError as error:

@@ -11,11 +11,13 @@ from leads_service import cli, config
 from leads_service.database import embedded
 from leads_service.database.pool import database
 from leads_service.database.replica import replica
-from leads_service.web import authorization, errors, observability, openapi, origins
+from leads_service.web import authorization, errors, origins
 from leads_service.web import replica as replica_cookies
 from leads_service.web.body import Bodies
+from leads_service.web.description import openapi
+from leads_service.web.description.route import Rest, Segment
 from leads_service.web.pages import docs
-from leads_service.web.route import Rest, Segment
+from leads_service.web.process import observability
 from leads_service.web.routes import files, health, leads
 
 

@@ -28,7 +28,7 @@ from leads_service.database.acting import act_for_operator
 from leads_service.database.failures import database_problem, driver_message
 from leads_service.database.pool import database
 from leads_service.transfer.exporting import ExportError, export_leads
-from leads_service.transfer.formats import EXPORT_TYPES, ON_CONFLICT, ExportQuery
+from leads_service.transfer.files.formats import EXPORT_TYPES, ON_CONFLICT, ExportQuery
 from leads_service.transfer.importing import ImportStopped, import_leads
 from leads_service.transfer.opening import open_source
 from leads_service.transfer.sources import REJECT_HEADING, SourceError

@@ -15,7 +15,7 @@ from leads_service.contract.sentences import Sentence
 from leads_service.database.pool import Database
 from leads_service.leads.filters import conditions_of, selected
 from leads_service.leads.record import COLUMNS, LARGE, LEAD_JSON, WEIGHT
-from leads_service.transfer.cells import neutral, protected
+from leads_service.transfer.files.cells import neutral, protected
 
 _FETCH = 200  # rows held at a time, none of them large
 _PIECE = 2**16  # bytes of a workbook in a piece of the answer

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 
 from leads_service.contract.sentences import Sentence
+from leads_service.transfer.files.reading import read
 from leads_service.transfer.old_database import UNREADABLE, old_database
-from leads_service.transfer.reading import read
 from leads_service.transfer.sources import Source, SourceError
 
 _NO_SCHEME = Sentence("Une adresse {scheme}:// n'est pas une source ; prenez un fichier, - ou une adresse "

@@ -14,7 +14,7 @@ from leads_service.contract.strict_json import parse_json
 from leads_service.contract.vocabulary import ACCEPTED_STATUSES, fold, parse_uuid
 from leads_service.leads.record import with_company
 from leads_service.transfer import values as read_as
-from leads_service.transfer.columns import column_of, is_legacy, meanings_of
+from leads_service.transfer.files.columns import column_of, is_legacy, meanings_of
 from leads_service.transfer.sources import Fault, Row, Source, SourceError
 
 _NAMESPACE = uuid.UUID("6a3f5f0e-8d0b-5b7e-9c7d-0f6c1e2d3b4a")  # of the ids of rows that bring none

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from leads_service.contract.sentences import Sentence, in_language
-from leads_service.transfer.columns import meanings_of
+from leads_service.transfer.files.columns import meanings_of
 
 MAX_RECORD = 32 * 2**20  # characters of one CSV record or JSON item; what is longer is an unterminated quote
 REJECT_HEADING = ["line", "column", "code", "message"]

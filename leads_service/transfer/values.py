@@ -9,7 +9,7 @@ from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.contract.strict_json import parse_json
 from leads_service.contract.vocabulary import Pipeline, pipeline_of, stage_of
-from leads_service.transfer.cells import parse_array
+from leads_service.transfer.files.cells import parse_array
 
 BAD_DATE = Sentence("Une date est attendue, par exemple 31/10/2025, 31/10/2025 14:30 ou 2025-10-31.",
                     "A date is expected, such as 31/10/2025, 31/10/2025 14:30 or 2025-10-31.")

@@ -16,7 +16,7 @@ from leads_service.database.failures import database_problem, retrying
 from leads_service.database.pool import Database
 from leads_service.leads.filters import of_company, where
 from leads_service.leads.record import CLIENT_IS_OPEN, COLUMNS
-from leads_service.transfer.cells import array_literal, json_text
+from leads_service.transfer.files.cells import array_literal, json_text
 from leads_service.transfer.repeats import Met, differences, merged, settle, taken
 from leads_service.transfer.rows import Incoming
 from leads_service.transfer.sources import Fault, Row

@@ -13,7 +13,7 @@ from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import database
-from leads_service.web.route import PUBLIC, promise_of
+from leads_service.web.description.route import PUBLIC, promise_of
 
 log = logging.getLogger(__name__)
 

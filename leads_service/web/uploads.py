@@ -11,7 +11,7 @@ from werkzeug.formparser import FormDataParser
 
 from leads_service.contract.problems import Problem, validation_problem
 from leads_service.contract.sentences import Sentence
-from leads_service.transfer.formats import IMPORT_TYPES
+from leads_service.transfer.files.formats import IMPORT_TYPES
 from leads_service.web.body import read_body, require_media_type
 
 FORM = "multipart/form-data"

@@ -14,7 +14,7 @@ from leads_service.access.callers import Role
 from leads_service.app import create_app
 from leads_service.database.pool import database
 from leads_service.web import authorization
-from leads_service.web.route import promise_of
+from leads_service.web.description.route import promise_of
 from real.postgres import connected, sql
 from real.service import service
 

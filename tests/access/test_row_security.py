@@ -17,7 +17,7 @@ from leads_service.app import create_app
 from leads_service.database import migrator
 from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import Database, database
-from leads_service.web.route import promise
+from leads_service.web.description.route import promise
 from real.pgbouncer import PGBOUNCER, pgbouncer
 from real.postgres import connected, sql
 from real.service import flask

@@ -13,8 +13,8 @@ from leads_service.app import create_app
 from leads_service.contract.lead import LeadBody
 from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import database, select, write
+from leads_service.transfer.files.reading import read
 from leads_service.transfer.importing import import_leads
-from leads_service.transfer.reading import read
 from real.postgres import connected, sql
 
 SECRET = "a secret of the tests, of 32 characters or more"

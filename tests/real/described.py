@@ -16,7 +16,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.problems import PROBLEMS
-from leads_service.transfer.formats import IMPORT_TYPES
+from leads_service.transfer.files.formats import IMPORT_TYPES
 
 load_all_checks()
 TABLES = ("leads", "clients", "companies")

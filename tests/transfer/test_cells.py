@@ -2,7 +2,7 @@
 
 import pytest
 
-from leads_service.transfer.cells import parse_array
+from leads_service.transfer.files.cells import parse_array
 
 
 @pytest.mark.parametrize(("literal", "items"), [

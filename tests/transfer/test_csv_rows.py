@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from leads_service.transfer.csv_rows import BAD_QUOTES
-from leads_service.transfer.reading import read
+from leads_service.transfer.files.csv_rows import BAD_QUOTES
+from leads_service.transfer.files.reading import read
 from leads_service.transfer.sources import SourceError
 
 

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from leads_service.transfer import encodings
-from leads_service.transfer.reading import read
+from leads_service.transfer.files import encodings
+from leads_service.transfer.files.reading import read
 from leads_service.transfer.sources import SourceError
 
 FRENCH = "Nom;Ville\nZoé;Bègles\nŒuvre;Nœux\n"

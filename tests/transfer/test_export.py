@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from leads_service.contract.lead import LeadBody
 from leads_service.contract.lists import Selection
 from leads_service.contract.vocabulary import STAGES, STATUSES
-from leads_service.transfer.cells import neutral, original
 from leads_service.transfer.exporting import export_leads
+from leads_service.transfer.files.cells import neutral, original
+from leads_service.transfer.files.reading import read
 from leads_service.transfer.importing import import_leads
-from leads_service.transfer.reading import read
 from real.postgres import connected, sql
 from real.service import flask
 

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from leads_service.contract.lead import LeadBody
-from leads_service.transfer.reading import read
+from leads_service.transfer.files.reading import read
 from leads_service.transfer.rows import Reader
 from leads_service.transfer.sources import Fault, SourceError
 

@@ -10,8 +10,8 @@ import pytest
 import xlsxwriter
 
 from leads_service.contract.lead import LeadBody
-from leads_service.transfer import workbook
-from leads_service.transfer.reading import read
+from leads_service.transfer.files import workbook
+from leads_service.transfer.files.reading import read
 from leads_service.transfer.rows import Reader
 from leads_service.transfer.sources import SourceError
 
@@ -208,7 +208,7 @@ def test_memory_of_a_long_sheet(tmp_path):
         for number in range(1, 30_001):
             sheet.write_row(number, 0, [f"Lead {number}", f"Ville {number}", f"{number} rue longue de la République",
                                         f"lead.{number}@example.com"])
-    script = ("import resource, sys\nfrom leads_service.transfer.reading import read\n"
+    script = ("import resource, sys\nfrom leads_service.transfer.files.reading import read\n"
               "start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
               "with open(sys.argv[1], 'rb') as file:\n    count = sum(1 for _ in read(file).rows)\n"
               "print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)")

@@ -2,7 +2,7 @@ import json
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from leads_service.web.openapi import documented_path
+from leads_service.web.description.openapi import documented_path
 
 
 def test_the_description_is_valid_openapi(api):

@@ -11,7 +11,7 @@ import pytest
 from leads_service.access import keys
 from leads_service.contract.fields import NUL
 from leads_service.contract.problems import LEAD_NOT_FOUND, PROBLEMS
-from leads_service.web.observability import security_headers
+from leads_service.web.process.observability import security_headers
 from real.nginx import nginx
 from real.postgres import connected
 from real.service import deployed, free_port, service

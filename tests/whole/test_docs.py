@@ -19,7 +19,7 @@ from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.lists import ListQuery
 from leads_service.contract.problems import PROBLEMS
 from leads_service.contract.vocabulary import ACCEPTED_STAGES, ACCEPTED_STATUSES, Pipeline, pipeline_of, stage_of
-from leads_service.web.openapi import described_rules, documented_path
+from leads_service.web.description.openapi import described_rules, documented_path
 from real.postgres import sql
 from real.service import ROOT
 

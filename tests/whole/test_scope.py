@@ -13,7 +13,7 @@ from leads_service.contract.lists import SORTS, Selection
 from leads_service.database import migrator
 from leads_service.leads.filters import conditions_of, selected
 from leads_service.transfer import importing, writing
-from leads_service.transfer.reading import read
+from leads_service.transfer.files.reading import read
 from real.client import Caller
 from real.postgres import connected, sql
 from real.service import service

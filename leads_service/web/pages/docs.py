@@ -5,8 +5,8 @@ from pathlib import Path
 import flask_swagger_ui
 from flask import Blueprint, Response, current_app, request, send_from_directory
 
-from leads_service.web.route import PUBLIC, promise
-from leads_service.web.shapes import as_text
+from leads_service.web.description.route import PUBLIC, promise
+from leads_service.web.description.shapes import as_text
 
 blueprint = Blueprint("docs", __name__)
 _SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"

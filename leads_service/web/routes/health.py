@@ -13,8 +13,8 @@ from leads_service.config import VERSION
 from leads_service.contract.problems import Problem
 from leads_service.database.migrator import pending
 from leads_service.database.pool import database
-from leads_service.web.route import PUBLIC, promise
-from leads_service.web.shapes import TEXT, as_json, as_text, object_of, success_of
+from leads_service.web.description.route import PUBLIC, promise
+from leads_service.web.description.shapes import TEXT, as_json, as_text, object_of, success_of
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("health", __name__)

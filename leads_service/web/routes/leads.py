@@ -17,8 +17,17 @@ from leads_service.leads.record import add_lead, change_lead, id_of_email, lead_
 from leads_service.web import replica
 from leads_service.web.answers import answered, company_of_caller, lead_answer, said, success, uuid_of
 from leads_service.web.body import bodies, has_body, json_body
-from leads_service.web.route import promise
-from leads_service.web.shapes import LEAD_ANSWER, LEAD_PAGE, TEXT, UUID, as_json, json_body_of, object_of, success_of
+from leads_service.web.description.route import promise
+from leads_service.web.description.shapes import (
+    LEAD_ANSWER,
+    LEAD_PAGE,
+    TEXT,
+    UUID,
+    as_json,
+    json_body_of,
+    object_of,
+    success_of,
+)
 
 blueprint = Blueprint("leads", __name__, url_prefix="/leads")
 LIST_QUERY = ListQuery()

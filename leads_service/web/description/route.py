@@ -29,8 +29,8 @@ def promise(role: Role, answers: dict[int, dict[str, dict]], *, query: type[Sche
     """A decorator that gives a view its Promise; a view without one is refused to everybody.
 
     `role` is the least one that may use it, PUBLIC for everybody; `answers` maps each status of success to the JSON
-    Schema of each media type, as `body` does for the request's (web/shapes.py makes both); `query` judges the query
-    string. `fails` are the codes of PROBLEMS that only this route has: web/openapi.py adds those of every route of its
+    Schema of each media type, as `body` does for the request's (shapes.py makes both); `query` judges the query
+    string. `fails` are the codes of PROBLEMS that only this route has: openapi.py adds those of every route of its
     kind. `all_companies_only` refuses the callers that belong to one company.
     """
     made = Promise(role, answers, query, body or {}, body_required, fails, all_companies_only)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.contract.strict_json import parse_json
-from leads_service.transfer.csv_rows import BAD_ENCODING, Lines
+from leads_service.transfer.files.csv_rows import BAD_ENCODING, Lines
 from leads_service.transfer.sources import MAX_RECORD, Fault, Row, Source, SourceError, Understood
 
 _PIECE = 2**16  # characters

@@ -4,7 +4,7 @@ import csv
 import functools
 import re
 
-from leads_service.transfer.columns import meanings_of
+from leads_service.transfer.files.columns import meanings_of
 
 DELIMITERS = (",", ";", "\t", "|")
 _LOOKED_AT = 2**16  # characters of a line

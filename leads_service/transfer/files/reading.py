@@ -4,11 +4,11 @@ import io
 from typing import BinaryIO
 
 from leads_service.contract.sentences import Sentence
-from leads_service.transfer.csv_rows import csv_source
-from leads_service.transfer.encodings import Decoded
-from leads_service.transfer.json_rows import json_source
+from leads_service.transfer.files.csv_rows import csv_source
+from leads_service.transfer.files.encodings import Decoded
+from leads_service.transfer.files.json_rows import json_source
+from leads_service.transfer.files.workbook_rows import workbook_source
 from leads_service.transfer.sources import Source, SourceError
-from leads_service.transfer.workbook_rows import workbook_source
 
 _PIECE = 2**16  # bytes
 _EMPTY = Sentence("La source est vide.", "The source is empty.")

@@ -11,8 +11,8 @@ from leads_service.contract.problems import PROBLEMS
 from leads_service.contract.sentences import in_language
 from leads_service.contract.vocabulary import STAGES, STATUSES
 from leads_service.web.authorization import NOBODY_IS_ASKED
-from leads_service.web.route import PUBLIC, promise_of
-from leads_service.web.shapes import NUMBER, TEXT, UUID, VERSION, list_of, object_of, parameters
+from leads_service.web.description.route import PUBLIC, promise_of
+from leads_service.web.description.shapes import NUMBER, TEXT, UUID, VERSION, list_of, object_of, parameters
 
 
 def described_rules(app: Flask) -> list:

@@ -5,8 +5,8 @@ import itertools
 from collections.abc import Iterator
 
 from leads_service.contract.sentences import Sentence
-from leads_service.transfer.cells import NULLS, original
-from leads_service.transfer.dialects import Quotes, declared_delimiter, guessed_delimiter
+from leads_service.transfer.files.cells import NULLS, original
+from leads_service.transfer.files.dialects import Quotes, declared_delimiter, guessed_delimiter
 from leads_service.transfer.sources import (
     MAX_RECORD,
     REJECT_HEADING,

@@ -6,10 +6,10 @@ import tempfile
 from typing import BinaryIO
 
 from leads_service.contract.sentences import Sentence
-from leads_service.transfer.cells import NULLS, unprotected
-from leads_service.transfer.columns import meanings_of
+from leads_service.transfer.files.cells import NULLS, unprotected
+from leads_service.transfer.files.columns import meanings_of
+from leads_service.transfer.files.workbook import Percent, Workbook
 from leads_service.transfer.sources import Row, Source, SourceError, Understood, check_headings, named_once
-from leads_service.transfer.workbook import Percent, Workbook
 
 _HELD = 8 * 2**20  # bytes of what cannot be read twice; more goes to a temporary file
 _PIECE = 2**16

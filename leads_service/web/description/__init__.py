@@ -1,0 +1,1 @@
+"""What a route promises, and the description made of it."""

@@ -1,0 +1,1 @@
+"""What every request of every process passes: the worker, the logs, the counts."""
