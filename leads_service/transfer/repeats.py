@@ -1,5 +1,6 @@
 """Rows of a batch that mean one lead, settled as if they came one after the other, before anything is written."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -119,28 +120,37 @@ def differences(settled: Settled, batch: dict[int, Incoming], differing: dict[in
                 update: bool) -> list[Meeting]:
     """The meetings whose row has a value that its lead has not when the row's turn comes; with `update`, the lead gets
     it. `differing` are the parts (as _parts names them) in which a row differs from its lead in the table."""
-    different, plain = [], {}
+    different, plain = [], defaultdict(dict)
 
     def part_of(target, part):
         # Once for a part of a lead, which may be large, and not once for each row that meets it.
-        if (target.id, part) not in plain:
-            notes = target.changes.get("notes") if target.maker is None else _now(target, batch, "notes")
-            if part in target.changes or not part.startswith(_KEY):
-                value = _now(target, batch, part)
+        if part not in plain[target.id]:
+            if part.startswith(_KEY) and part not in target.changes:
+                value = _now(target, batch, "notes").get(part.removeprefix(_KEY), _ABSENT)
+            elif part == "notes":
+                value = _together({part: _now(target, batch, part)}, _added(target))[part]
             else:
-                value = notes.get(part.removeprefix(_KEY), _ABSENT)
-            plain[target.id, part] = comparable(value)
-        return plain[target.id, part]
+                value = _now(target, batch, part)
+            plain[target.id][part] = comparable(value)
+        return plain[target.id][part]
 
     for meeting in settled.met:
         number, target, _ = meeting
         parts = _parts(batch[number])
         known = target.maker is not None
         notes_known = known or "notes" in target.changes
-        new = {part: value for part, value in parts.items()
-               if (comparable(value) != part_of(target, part)
-                   if known or part in target.changes or (notes_known and part.startswith(_KEY))
-                   else part in differing[number])}
+        new, added = {}, _added(target) if "notes" in parts else {}
+        for part, value in parts.items():
+            if known or part in target.changes or (notes_known and part.startswith(_KEY)):
+                is_new = comparable(value) != part_of(target, part)
+            elif part == "notes" and added:  # a copy of the notes that earlier rows added to
+                is_new = (any(key.startswith(_KEY) and key not in added for key in differing[number])
+                          or any(comparable(value.get(key.removeprefix(_KEY), _ABSENT)) != part_of(target, key)
+                                 for key in added))
+            else:
+                is_new = part in differing[number]
+            if is_new:
+                new[part] = value
         if not new:
             continue
         different.append(meeting)
@@ -148,14 +158,21 @@ def differences(settled: Settled, batch: dict[int, Incoming], differing: dict[in
             target.last, target.changers = number, target.changers + 1
             new.pop("id", None)
             if "notes" in new:
-                for part in [part for part in target.changes if part.startswith(_KEY)]:
+                for part in added:
                     del target.changes[part]
-                plain = {key: value for key, value in plain.items()
-                         if key[0] != target.id or not key[1].startswith(_KEY)}
             target.changes |= new
             for part in new:
-                plain.pop((target.id, part), None)
+                plain[target.id].pop("notes" if part.startswith(_KEY) else part, None)
+                plain[target.id].pop(part, None)
+            if "notes" in new:
+                plain[target.id] = {part: value for part, value in plain[target.id].items()
+                                    if not part.startswith(_KEY)}
     return different
+
+
+def _added(target):
+    """What rows added to the notes of `target`, key by key, since they are known as a whole."""
+    return {part: value for part, value in target.changes.items() if part.startswith(_KEY)}
 
 
 def _now(target, batch, part):

@@ -48,8 +48,9 @@ _DIFFERENCES = f"""
     SELECT number, array_remove(ARRAY[{', '.join(
         f"CASE WHEN '{column}' = ANY (given) AND there.{column} IS DISTINCT FROM i.{column} THEN '{column}' END"
         for column in LEAD_COLUMNS)}], NULL) || ARRAY(
-            SELECT 'notes.' || key FROM jsonb_each(CASE WHEN adds AND 'notes' = ANY (given) THEN i.notes END)
-            WHERE there.notes -> key IS DISTINCT FROM value)
+            SELECT 'notes.' || key FROM jsonb_object_keys(CASE WHEN 'notes' = ANY (given) THEN
+                CASE WHEN adds THEN i.notes ELSE there.notes || i.notes END END) AS key
+            WHERE there.notes -> key IS DISTINCT FROM i.notes -> key)
     FROM unnest(%s, %s::uuid[]) AS pair(number, lead_id) JOIN leads_incoming i USING (number)
     CROSS JOIN LATERAL (SELECT * FROM leads WHERE id = lead_id LIMIT 1) AS there"""
 _NEW = {column: f"i.{column}" for column in LEAD_COLUMNS} | {

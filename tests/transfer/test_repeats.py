@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-import time
 import uuid
 from threading import Timer
 
@@ -10,6 +9,7 @@ import psycopg2
 import pytest
 
 from leads_service.contract.lead import LeadBody
+from leads_service.database.pool import Database
 from leads_service.transfer import importing
 from leads_service.transfer.importing import import_leads
 from leads_service.transfer.opening import open_source
@@ -66,10 +66,10 @@ def rows_of(seed, count, cities):
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "update"])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 1, 2, 49])
 def test_a_batch_does_what_its_rows_do_one_by_one(bring, db_url, monkeypatch, seed, on_conflict):
     # What PostgreSQL alone refuses is judged by a lead's last values of a batch.
-    text = rows_of(seed, 120, ["Aix", "", "Nowhere"] if on_conflict == "skip" else ["Aix", ""])
+    text = rows_of(seed, 60, ["Aix", "", "Nowhere"] if on_conflict == "skip" else ["Aix", ""])
     sql(db_url, "ALTER TABLE leads ADD CONSTRAINT test_city CHECK (city <> 'Nowhere')")
     try:
         outcomes = []
@@ -87,6 +87,14 @@ def test_a_batch_does_what_its_rows_do_one_by_one(bring, db_url, monkeypatch, se
         sql(db_url, "ALTER TABLE leads DROP CONSTRAINT test_city")
 
 
+def test_a_copy_of_notes_that_an_earlier_row_added_to(bring, db_url):
+    sql(db_url, "INSERT INTO leads (id, name, email) VALUES (%s, 'A', 'a@example.com')", IDS[1])
+    note = '"{""a"": 1}"'
+    assert bring(f"id,name,email,notes\n,A,a@example.com,{note}\n{IDS[1]},A,a@example.com,{note}\n"
+                 f"{IDS[1]},A,a@example.com,\n", on_conflict="update") == ((0, 2, 1, 0), {})
+    assert sql(db_url, "SELECT notes FROM leads") == [({},)]
+
+
 def test_an_address_moves_from_lead_to_lead(bring, db_url):
     sql(db_url, "INSERT INTO leads (id, name, email) VALUES (%s, 'A', 'a@example.com'), (%s, 'B', 'b@example.com')",
         IDS[1], IDS[2])
@@ -100,15 +108,16 @@ def test_an_address_moves_from_lead_to_lead(bring, db_url):
 @pytest.mark.parametrize("options", [{}, {"dry_run": True}, {"on_conflict": "update"},
                                      {"on_conflict": "update", "dry_run": True}], ids=str)
 @pytest.mark.parametrize("repeated", ["email", "id", "both"])
-def test_a_file_of_repeats_takes_one_transaction_a_batch(bring, db_url, options, repeated):
+def test_a_file_of_repeats_takes_one_transaction_a_batch(bring, db_url, monkeypatch, options, repeated):
     shared = "nobody@example.com" if repeated != "id" else ""
-    rows = "".join(f"{IDS[1] if repeated != 'email' else ''},x{index},{shared}\n" for index in range(12_000))
-    before = time.monotonic()
+    rows = "".join(f"{IDS[1] if repeated != 'email' else ''},x{index},{shared}\n" for index in range(1_000))
+    begun, begin = [], Database.begin
+    monkeypatch.setattr(Database, "begin", lambda self: begun.append(begin(self)))
     counts, _ = bring("id,name,email\n" + rows, **options)
-    assert counts == ((1, 11_999, 0, 0) if "on_conflict" in options else (1, 0, 11_999, 0))
-    assert time.monotonic() - before < 60, "each row has a transaction of its own"
+    assert counts == ((1, 999, 0, 0) if "on_conflict" in options else (1, 0, 999, 0))
+    assert 0 < len(begun) < 5
     if not options.get("dry_run"):
-        assert sql(db_url, "SELECT name FROM leads") == [("x11999" if "on_conflict" in options else "x0",)]
+        assert sql(db_url, "SELECT name FROM leads") == [("x999" if "on_conflict" in options else "x0",)]
 
 
 def test_fail_ends_at_the_first_repeat(bring, db_url):
@@ -121,11 +130,11 @@ def test_fail_ends_at_the_first_repeat(bring, db_url):
 def test_rows_that_only_the_database_refuses_cost_no_search(bring, db_url):
     sql(db_url, "ALTER TABLE leads ADD CONSTRAINT test_city CHECK (city <> 'Nowhere')")
     try:
-        rows = "".join(f"x{index},{'Nowhere' if index % 2 else 'Aix'}\n" for index in range(10_000))
+        rows = "".join(f"x{index},{'Nowhere' if index % 2 else 'Aix'}\n" for index in range(2_000))
         counts, rejects = bring("name,city\n" + rows)
     finally:
         sql(db_url, "ALTER TABLE leads DROP CONSTRAINT test_city")
-    assert counts == (5000, 0, 0, 5000)
+    assert counts == (1000, 0, 0, 1000)
     assert set(rejects.values()) == {"validation_failed"}
 
 
