@@ -7,7 +7,7 @@ from leads_service.app import create_app
 from leads_service.database.pool import database
 from real.folder import pytest_configure  # noqa: F401 - pytest looks for it here
 from real.migrations import apply_all
-from real.postgres import databases, server, sql
+from real.postgres import databases, empty, server
 from real.service import service
 
 
@@ -41,7 +41,7 @@ def running(migrated_url, tmp_path_factory):
 @pytest.fixture
 def db_url(migrated_url):
     """The migrated database, its tables empty."""
-    sql(migrated_url, "TRUNCATE leads, clients, companies CASCADE")
+    empty(migrated_url)
     return migrated_url
 
 

@@ -208,7 +208,7 @@ def test_killed_at_any_moment_the_next_run_goes_on(url, complete):
     empty, ended = catalog(url), []
     while not ended or ended[-1] < 0:
         with migrating(url) as process:
-            _finishes_or_gets_further(process, url, 5)
+            _finishes_or_gets_further(process, url, 11)
         ended.append(process.returncode)
     assert ended[-1] == 0
     assert len(ended) > 3

@@ -44,10 +44,10 @@ def asked_at_once(caller, requests):
 
 
 @pytest.fixture(scope="module")
-def own_url(make_database):
+def own_url(make_database, server_url):
     """A migrated database of this file's, whose clocks are set to Paris."""
     url = make_database()
-    sql(url, f"ALTER DATABASE {parse_dsn(url)['dbname']} SET timezone = 'Europe/Paris'")
+    sql(server_url, f"ALTER DATABASE {parse_dsn(url)['dbname']} SET timezone = 'Europe/Paris'")
     with connected(url) as own:
         list(migrator.up(own))
     return url

@@ -52,14 +52,9 @@ def test_the_shell_leads_a_database_url_nowhere_else(tmp_path, make_database, el
     assert sql(url, "SELECT name FROM leads") == [("日本",)]
 
 
-NAMES = {
-    "blank": "My Projects", "quotes": "l'été \"x\"", "comma": "a,b", "percent": "50%20 %s", "hash": "a#b?c=d&e",
-    "shell": "$HOME `id` ; exit 1 \\", "letters": "données 日本", "long": "x" * 110, "long and odd": "é, #%'" * 15}
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["My été \"x\" l'a,b 50%20 %s a#b?c=d&e $HOME `id` ; exit 1 \\ 日本", "é, #%'" * 15])
 def test_any_path_will_do(tmp_path, name):
-    place = tmp_path / NAMES[name] / "var"
+    place = tmp_path / name / "var"
     with service(tmp_path / "log", LEADS_DATA_DIR=place, WEB_CONCURRENCY=1) as (process, caller):
         assert caller.make()["name"] == "Lead"
         assert (place / "pg" / "postmaster.pid").exists()

@@ -46,8 +46,9 @@ def test_broken_lines_of_utf8_are_lost_alone():
         "utf-8", ["bad_encoding", ["Zoé", "Aix"], *["bad_encoding"] * 20, ["Ève", "Lyon"]])
 
 
-@pytest.mark.parametrize("padding", [10, encodings._PIECE - 30, 3 * encodings._PIECE + 1, encodings.LOOK_AHEAD + 5])
-def test_the_first_accent_may_come_late(padding):
+@pytest.mark.parametrize("padding", [10, encodings._PIECE - 30, 3 * encodings._PIECE + 1, 5 * encodings._PIECE])
+def test_the_first_accent_may_come_late(monkeypatch, padding):
+    monkeypatch.setattr(encodings, "LOOK_AHEAD", 4 * encodings._PIECE)
     plain = b"Bob;Nice\n" * (padding // 9)
     for last, encoding in (("Zoé;Aix\n".encode(), "utf-8"), ("Zoé;Aix\n".encode("cp1252"), "windows-1252")):
         found, rows = rows_of(b"Nom;Ville\n" + plain + last)

@@ -25,6 +25,6 @@ def held(running, migrated_url):
 
 
 @schema.parametrize()
-@settings(max_examples=20, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 def test_it_answers_as_it_describes_itself(case, held):
     held.ask(case)
