@@ -74,6 +74,13 @@ class Held:
         self._session.close()
         self._connection.close()
 
+    def cases(self, described, method, path, broken):
+        """What makes requests for one operation of the description, sound or broken."""
+        schema = schemathesis.openapi.from_dict(described)
+        schema.config.generation.update(allow_x00=False)  # U+0000 is refused everywhere, as words say
+        mode = GenerationMode.NEGATIVE if broken else GenerationMode.POSITIVE
+        return schema[path][method].as_strategy(generation_mode=mode)
+
     def ask(self, case):
         """Send the case, and count its answer; raises schemathesis' FailureGroup."""
         excluded = make_sound(case)

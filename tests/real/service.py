@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import multiprocessing
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -22,9 +23,11 @@ _FORKS.set_forkserver_preload(["real.service", "leads_service.app"])
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has; none of those that the system gives to connections, which might take it meanwhile."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", secrets.choice(range(15_000, 32_000))))
+            return probe.getsockname()[1]
 
 
 def until(condition, seconds=20):

@@ -61,11 +61,12 @@ def test_another_machine_is_served_where_that_is_meant(environ, tmp_path):
 
 
 def test_this_machine_is_served(tmp_path):
-    addresses = [f"localhost:{free_port()}", f"[::1]:{free_port()}", f"unix:{tmp_path}/socket"]
+    local = f"localhost:{free_port()}"
+    addresses = [local, f"[::1]:{free_port()}", f"unix:{tmp_path}/socket"]
     process = gunicorn("-w", "1", *(word for address in addresses for word in ("-b", address)))
     try:
         until(lambda: "answers at" in process.stdout.readline() or process.poll() is not None)
-        assert process.poll() is None
+        assert Caller(local).get("/health").status == 200
     finally:
         process.terminate()
         process.communicate(timeout=30)
