@@ -15,7 +15,7 @@ from leads_service.app import create_app
 from leads_service.database.pool import database
 from leads_service.web import authorization
 from leads_service.web.description.route import promise_of
-from real.postgres import connected, sql
+from real.postgres import connected, empty, sql
 from real.service import service
 
 SECRET = "a secret of the tests, of more than 32 bytes"
@@ -74,7 +74,7 @@ def served(app):
 @pytest.fixture(scope="module")
 def guarded(migrated_url, tmp_path_factory):
     """A service that asks for keys or tokens, and the headers of each caller."""
-    sql(migrated_url, "TRUNCATE leads, clients, companies CASCADE")
+    empty(migrated_url)
     sql(migrated_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", OURS, THEIRS)
     made = {}
     with connected(migrated_url) as own:
@@ -96,11 +96,11 @@ def guarded(migrated_url, tmp_path_factory):
                  LEADS_JWT_SECRET=SECRET) as (_, caller):
         yield caller, {who: [made[way] if isinstance(way, str) else way for way in ways]
                        for who, ways in CALLERS.items()}
-    sql(migrated_url, "TRUNCATE leads, clients, companies CASCADE")
+    empty(migrated_url)
 
 
 def put_lead_back(url):
-    sql(url, "TRUNCATE leads, clients CASCADE")
+    sql(url, "DELETE FROM leads; DELETE FROM clients")
     sql(url, "INSERT INTO leads (id, name, email, owner, source, status, stage, company_id) "
              "VALUES (%s, %s, 'personne@example.com', 'Camille', 'web', 'active', 'new', %s)", LEAD, MARK, OURS)
 

@@ -19,7 +19,7 @@ from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import Database, database
 from leads_service.web.description.route import promise
 from real.pgbouncer import PGBOUNCER, pgbouncer
-from real.postgres import connected, sql
+from real.postgres import connected, empty, sql
 from real.service import flask
 
 OURS, THEIRS = (uuid.UUID(f"00000000-0000-4000-8000-0000000000d{n}") for n in (1, 2))
@@ -63,7 +63,7 @@ def secured(own_database):
     url, role = own_database
     with connected(url) as own:
         row_security.enable(own, role)
-    sql(url, "TRUNCATE leads, clients, companies CASCADE")
+    empty(url)
     sql(url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", str(OURS), str(THEIRS))
     sql(url, "INSERT INTO leads (name, email, company_id) VALUES ('ours', 'ours@x.fr', %s), "
              "('theirs', 'theirs@x.fr', %s), ('nobody''s', NULL, NULL)", str(OURS), str(THEIRS))

@@ -20,6 +20,7 @@ from real.postgres import (
     connected,
     database_setting,
     disconnect,
+    empty,
     sql,
     transaction,
     waits_for_a_lock,
@@ -74,7 +75,7 @@ def wide_service(own_url, tmp_path_factory):
 @pytest.fixture
 def url(own_url):
     """The database, empty, with no connection of any service."""
-    sql(own_url, "TRUNCATE leads, clients, companies CASCADE")
+    empty(own_url)
     disconnect(own_url)
     return own_url
 

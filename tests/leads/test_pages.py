@@ -80,11 +80,12 @@ def listed(caller: Caller, selection, sort, limit, pages):
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_every_way_to_a_page_leads_to_the_same_leads(large, selection):
     caller, url = large
-    for sort in SORTS:
+    chance = random.Random(selection)
+    for sort in chance.sample(list(SORTS), 3):
         expected = [str(row[0]) for row in sql(
             url, f'SELECT id FROM "{sort}" WHERE {SELECTIONS[selection]} ORDER BY place LIMIT 70')]
         assert listed(caller, selection, sort, 20, 3) == expected[:60], sort
-        offset = random.Random(selection).randrange(60)
+        offset = chance.randrange(60)
         query = urllib.parse.quote(f"{selection}&sort={sort}&limit=10&offset={offset}", safe="=&")
         assert caller.get(f"/leads/?{query}").ids == expected[offset:offset + 10]
 

@@ -74,7 +74,7 @@ def test_a_batch_does_what_its_rows_do_one_by_one(bring, db_url, monkeypatch, se
     try:
         outcomes = []
         for size in (1, 5000):
-            sql(db_url, "TRUNCATE leads CASCADE")
+            sql(db_url, "DELETE FROM leads")
             sql(db_url, "INSERT INTO leads (id, name, email) VALUES (%s, 'there', 'a@example.com'), "
                 "(%s, 'there', 'B@example.com')", IDS[1], IDS[7])
             monkeypatch.setattr(importing, "BATCH", size)

@@ -137,7 +137,7 @@ MORE = {"unauthorized": ("WWW-Authenticate", None), "method_not_allowed": ("Allo
 def test_error(asked, what):
     (method, path, request), status, code, *more = TABLE[what]
     (url, call), matter, role = asked, *(*more, None, None)[:2]
-    sql(url, "TRUNCATE leads CASCADE")
+    sql(url, "DELETE FROM leads")
     sql(url, "INSERT INTO leads (id, name, email) VALUES (%s, 'Lead', NULL), (%s, 'Other', 'other@example.com')",
         LEAD, OTHER)
     before = sql(url, "SELECT * FROM leads ORDER BY id")

@@ -61,7 +61,7 @@ def serving(request, make_database, tmp_path_factory):
 def url(serving):
     """The database, with a lead and a client of each company, a lead of none and a client of nobody's."""
     url, _ = serving
-    sql(url, "TRUNCATE leads, clients")
+    sql(url, "DELETE FROM leads; DELETE FROM clients")
     sql(url, "INSERT INTO clients (id, name, email) VALUES (%s, 'Our client', 'our.client@x.fr'), "
              "(%s, 'Their client', 'their.client@x.fr'), (%s, 'Free client', 'free.client@x.fr')",
         OUR_CLIENT, THEIR_CLIENT, FREE_CLIENT)
