@@ -24,7 +24,7 @@ from leads_service.contract.lists import SelectionQuery, load_query
 from leads_service.contract.problems import Problem, validation_problem
 from leads_service.contract.sentences import in_language
 from leads_service.database import migrator
-from leads_service.database.acting import act_for_operator
+from leads_service.database.acting import IMPORT, OPERATOR, act_for_operator
 from leads_service.database.failures import database_problem, driver_message
 from leads_service.database.pool import database
 from leads_service.transfer.exporting import ExportError, export_leads
@@ -266,6 +266,8 @@ def _key_name(context, parameter, name):
 @click.option("--company", type=click.UUID, help="Only the leads of this company (its id); otherwise all leads.")
 def create(name, role, company):
     """Make a key called NAME and show its secret, this once."""
+    if name in (OPERATOR, IMPORT):
+        raise click.BadParameter(f"{name} is what leads written by the commands are signed with.")
     with _one_sentence():
         try:
             secret = keys.create(database, name, role, company)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import psycopg2.extensions
 
+OPERATOR, IMPORT = "operator", "import"  # names that no key may have
 LONGEST_CALLER = 255  # characters of a caller's name that PostgreSQL is told; a token's subject has no bound of its own
 
 
@@ -45,12 +46,12 @@ def act_for(company_id: uuid.UUID | None, role: str, caller: str | None = None, 
 
 def act_for_operator() -> None:
     """Say that they are the operator's, who may connect as somebody above row security."""
-    acting_for.set(Acting("*", "admin", "operator", is_operator=True))
+    acting_for.set(Acting("*", "admin", OPERATOR, is_operator=True))
 
 
 def act_as_import() -> None:
     """Say that an import makes them, on behalf of whom they are for already."""
-    acting_for.set(acting_for.get()._replace(caller="import"))
+    acting_for.set(acting_for.get()._replace(caller=IMPORT))
 
 
 def act_for_nobody(_=None) -> None:

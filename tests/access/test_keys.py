@@ -63,7 +63,8 @@ def test_the_operators_commands(operate, db_url):
     nobody = str(uuid.uuid4())
     assert operate("create", "x", "--role", "admin", "--company", nobody) == (
         "", f"Error: There is no company {nobody}.\n", 1)
-    assert operate("create", " ", "--role", "admin")[2] == 2
+    for name in " ", "import", "operator":
+        assert operate("create", name, "--role", "admin")[2] == 2
     shown, _, _ = operate("list")
     assert re.fullmatch(rf"Site web  editor  {COMPANY}  …{secret[-4:]}  created \d{{4}}-\S+ \S+  valid\n", shown)
     assert operate("revoke", "Site web") == ("Revoked Site web.\n", "", 0)
