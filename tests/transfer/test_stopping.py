@@ -47,7 +47,9 @@ def test_the_statement_ends_with_its_client(in_the_way, api, db_url):
 def test_the_statement_ends_with_the_command(in_the_way, write, db_url, number, status):
     process = subprocess.Popen(
         [sys.executable, "-m", "flask", "leads", "import", str(write("name,email\nA,a@example.com\n"))], cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": db_url}, stderr=subprocess.PIPE, text=True)
+        env=os.environ | {"DATABASE_URL": db_url}, stderr=subprocess.PIPE, text=True,
+        # A shell that runs pytest in the background has it ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     until(lambda: sql(db_url, WORKING) == [(1,)])
     process.send_signal(number)
     _, said = process.communicate(timeout=20)
