@@ -125,7 +125,7 @@ class Reader:
             del values["interest_level"]
         values.setdefault("name", None)
         try:
-            lead = with_company(self._rules.load({name: value for name, value in values.items() if name not in errors}),
+            lead = with_company(self._rules.judge({name: value for name, value in values.items() if name not in errors}),
                                 self._company_id)
         except Problem as problem:
             return Fault("company_id", problem.code, problem.sentence)
