@@ -125,8 +125,8 @@ class Reader:
             del values["interest_level"]
         values.setdefault("name", None)
         try:
-            lead = with_company(self._rules.judge({name: value for name, value in values.items() if name not in errors}),
-                                self._company_id)
+            judged = {name: value for name, value in values.items() if name not in errors} if errors else values
+            lead = with_company(self._rules.judge(judged), self._company_id)
         except Problem as problem:
             return Fault("company_id", problem.code, problem.sentence)
         except ValidationError as error:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import io
+import re
 import uuid
 from types import SimpleNamespace
 
@@ -206,7 +207,7 @@ class Writer:
         return counts, faults
 
     def _copy(self, table, rows):
-        lines = "\n".join(f"{number}\t{_copied(array_literal(sorted(each.given)))}\t{not each.copy}\t"
+        lines = "\n".join(f"{number}\t{_given(each.given)}\t{not each.copy}\t"
                           + "\t".join([_copied(write(each.lead.get(column))) for column, write in _TEXT_OF.items()])
                           for number, each in rows.items())
         self._database.cursor().copy_expert(_COPY.format(table=table), io.StringIO(lines))
@@ -314,8 +315,17 @@ def _refusal(state, said, constraint, column, table):
 _TEXT_OF = dict.fromkeys(LEAD_COLUMNS, lambda value: value) | {
     "tags": array_literal, "notes": json_text, "activities": json_text}
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_ESCAPED = re.compile(r"[\\\t\n\r]").search
 
 
 def _copied(value):
     """A value in COPY's text format (PostgreSQL's documentation of COPY)."""
-    return "\\N" if value is None else str(value).translate(_ESCAPES)
+    if value is None:
+        return "\\N"
+    text = str(value)
+    return text.translate(_ESCAPES) if _ESCAPED(text) else text
+
+
+@functools.lru_cache(1000)  # a file's rows give few different sets of columns
+def _given(columns):
+    return _copied(array_literal(sorted(columns)))
