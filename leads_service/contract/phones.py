@@ -212,7 +212,8 @@ def _split(part, plan):
     """The whole numbers of a part, at most one group behind each as its extension; [None] when it is none."""
     if sum(len(group.text) for group in part.groups) < SHORTEST_NUMBER:
         return [None]
-    numbers = _cover(part.groups, 0, plan, {}) or _cover(part.groups, 0, plan, {}, extended=True)
+    beginning = functools.cache(lambda start: [*_beginning(part.groups, start, plan)][::-1])
+    numbers = _cover(part.groups, 0, beginning, {}) or _cover(part.groups, 0, beginning, {}, extended=True)
     if not numbers or (part.extension and numbers[-1].extension):
         return [None]
     if part.extension:
@@ -220,19 +221,20 @@ def _split(part, plan):
     return numbers
 
 
-def _cover(groups, start, plan, known, *, extended=False):
+def _cover(groups, start, beginning, known, *, extended=False):
     """Whole numbers that use up all groups from `start` on, the first one as long as can be; None when there are
-    none. `extended`: one group behind a number may be its extension."""
+    none. `beginning(start)` are those that may come first, the longest one first. `extended`: one group behind a number
+    may be its extension."""
     if start == len(groups):
         return []
     if start not in known:
         known[start] = None
-        for number, end in reversed(list(_beginning(groups, start, plan))):
-            rest = _cover(groups, end, plan, known, extended=extended)
+        for number, end in beginning(start):
+            rest = _cover(groups, end, beginning, known, extended=extended)
             if rest is None and extended and end < len(groups) and groups[end].text.isdigit() and (
                     len(groups[end].text) <= LONGEST_EXTENSION):
                 number = number._replace(extension=groups[end].text)
-                rest = _cover(groups, end + 1, plan, known, extended=True)
+                rest = _cover(groups, end + 1, beginning, known, extended=True)
             if rest is not None:
                 known[start] = [number, *rest]
                 break
@@ -286,7 +288,10 @@ _CODES = frozenset(map(str, COUNTRY_CODE_TO_REGION_CODE))
 
 def _code_of(digits):
     """The country code that an international number begins with; None when there is no such country."""
-    return next((digits[:length] for length in (1, 2, 3) if digits[:length] in _CODES), None)
+    for length in (1, 2, 3):
+        if digits[:length] in _CODES:
+            return digits[:length]
+    return None
 
 
 class _Plan:
@@ -315,9 +320,10 @@ class _Plan:
         if code is None:
             return None
         country, own = _country(code), digits[len(code):]
-        if not country.is_whole(own) and country.has_trunk_zero:
-            own = own.removeprefix("0")
-        return _Number(f"+{code}", own) if country.is_whole(own) else None
+        if country.is_whole(own):
+            return _Number(f"+{code}", own)
+        bare = own.removeprefix("0") if country.has_trunk_zero else own
+        return _Number(f"+{code}", bare) if bare != own and country.is_whole(bare) else None
 
     def part(self, typed):
         """Digits that are no whole number as they are stored; None when they are no part of one either."""

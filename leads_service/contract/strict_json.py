@@ -7,7 +7,9 @@ from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
 
 MAX_DEPTH = 100
+MAX_VALUES = 100_000  # of one lead; what fits into 256 KiB has fewer, and they take fifty times their text in memory
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 _NO_BODY = Sentence("Le corps de la requête est vide ; un objet JSON est attendu.",
                     "The request has no body; a JSON object is expected.")
@@ -18,16 +20,20 @@ _BAD_NUMBER = Sentence("Le JSON contient un nombre qui n'existe pas en JSON ou d
                        "The JSON holds a number that JSON does not have or that is out of bounds: {number}.")
 _TOO_DEEP = Sentence(f"Le JSON est imbriqué sur plus de {MAX_DEPTH} niveaux.",
                      f"The JSON is nested deeper than {MAX_DEPTH} levels.")
+_TOO_MANY = Sentence("Le JSON contient plus de {most} valeurs.", "The JSON holds more than {most} values.")
 _SURROGATE = Sentence("Le JSON contient une moitié de caractère (surrogate) isolée.",
                       "The JSON holds a lone surrogate.")
 _TWICE = Sentence("Le JSON contient deux fois la clé {key} dans le même objet.",
                   "The JSON has the key {key} twice in one object.")
 
 
-def parse_json(raw: bytes):
-    """The value of strict JSON text; raises Problem("bad_json")."""
+def parse_json(raw: bytes, most: int | None = None):
+    """The value of strict JSON text, of at most so many values (None: as many as there are); raises
+    Problem("bad_json")."""
     if not raw.strip():
         raise Problem("bad_json", _NO_BODY)
+    if most and raw.count(b",") >= most and _commas(raw) >= most:
+        raise Problem("bad_json", _TOO_MANY.format(most=most))
     try:
         text = raw.decode()
         value = _DECODER.decode(text)
@@ -43,6 +49,11 @@ def parse_json(raw: bytes):
     if _ESCAPED_SURROGATE.search(raw) and _has_surrogate(value):
         raise Problem("bad_json", _SURROGATE)
     return value
+
+
+def _commas(raw):
+    """How many commas stand outside the texts."""
+    return raw.count(b",") - sum(found[0].count(b",") for found in _TEXT.finditer(raw))
 
 
 def _refuse_number(text):

@@ -1,5 +1,6 @@
 """The words of the ERP: statuses, stages, pipeline labels, phone numbers, UUID spellings."""
 
+import functools
 import re
 import unicodedata
 import uuid
@@ -39,6 +40,11 @@ def fold(text: str) -> str:
     """`text` without case, accents and outer or repeated blanks, for comparing words; a long one is no word."""
     if len(text) > LONGEST_WORD:
         return text  # folding megabytes takes seconds and gigabytes
+    return _folded(text)
+
+
+@functools.lru_cache(1000)  # a file has the same words in every row
+def _folded(text):
     decomposed = unicodedata.normalize("NFKD", text)
     return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).casefold().split())
 

@@ -16,7 +16,8 @@ from leads_service.transfer.sources import NAMED, Fault, Row, Source, SourceErro
 from leads_service.transfer.writing import ConflictError, Writer
 
 BATCH = 5000  # rows in a transaction: the longest that another writer of one of them waits
-BATCH_SIZE = 8 * 2**20  # characters of those rows, for the memory's sake
+BATCH_SIZE = 3 * 2**20  # characters of those rows, for the memory's sake
+_CELL = 20  # characters that a cell counts for besides its own
 _LOOK = 0.25  # seconds between two looks at whether the import is to go on
 
 _DONE = Sentence("Fait jusque-là : {created} créés, {updated} mis à jour ; reprenez à la ligne {line}.",
@@ -66,7 +67,7 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
                  on_conflict: str = "skip", dry_run: bool = False, defaults: dict[str, str] | None = None,
                  words: dict[str, str] | None = None, reject: Callable[[Row, Fault], None],
                  progress: Callable[[Report], None] = lambda report: None,
-                 demand: Callable[[], None] = lambda: None) -> Report:
+                 demand: Callable[[float], None] = lambda beside: None) -> Report:
     """Write the leads of `source`, those of the company (None: of any); the rules of the API judge each.
 
     A lead that is there already, by id or else by e-mail, is skipped, updated, or (`fail`) ends the import with
@@ -74,17 +75,22 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
     one whose values the table does not have. `dry_run` reports the same and writes nothing. `words` are what words of
     status and stage mean. Each batch is a transaction of its own, so that the next run completes a killed one.
 
-    `demand()` is asked several times a second and raises what is to end the import; so may a signal. The statement
-    under way is then cancelled. Raises SourceError, ConflictError, and ImportStopped for every other end.
+    `demand(beside)` is asked several times a second and raises what is to end the import; so may a signal. `beside` is
+    the processor time, in seconds, that was used in another thread than the one that asks. The statement under way is
+    then cancelled. Raises SourceError, ConflictError, and ImportStopped for every other end.
     """
     reader = Reader(source, rules, defaults or {}, company_id, words)
     writer = Writer(database, on_conflict, dry_run, company_id)
     report = Report(reader=reader)
     line = 1  # of the first row that is not settled
+    beside = 0.0
+
+    def look():
+        demand(beside)
 
     def result(future):
         while not wait([future], timeout=_LOOK).done:
-            demand()
+            look()
         return future.result()
 
     def settle(future, faults, end):
@@ -104,16 +110,23 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
         acting = contextvars.copy_context()  # for whom, which the database asks of the thread that it is used in
         acting.run(act_as_import)
 
-        def beside(action, *arguments):
-            return thread.submit(acting.run, action, *arguments)
+        def timed(action, *arguments):
+            nonlocal beside
+            try:
+                return action(*arguments)
+            finally:
+                beside = time.thread_time()
 
-        under_way = beside(writer.begin)
+        def begin(action, *arguments):
+            return thread.submit(acting.run, timed, action, *arguments)
+
+        under_way = begin(writer.begin)
         try:
             result(under_way)
-            for batch, faults, end in _batches(source.rows, reader, demand):
+            for batch, faults, end in _batches(source.rows, reader, look):
                 if before:
                     settle(*before)
-                under_way = beside(writer.write, batch)
+                under_way = begin(writer.write, batch)
                 before = (under_way, faults, end)
             settle(*before)
         except SourceError as error:
@@ -130,11 +143,11 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
                 writer.cancel()
             raise ImportStopped(report, line, writer.all_or_nothing) from error
         finally:
-            beside(writer.end, failure).result()
+            begin(writer.end, failure).result()
     return report
 
 
-def _batches(rows, reader, demand) -> Iterator[tuple[list[Incoming], list[tuple[Row, Fault]], int]]:
+def _batches(rows, reader, look) -> Iterator[tuple[list[Incoming], list[tuple[Row, Fault]], int]]:
     """Batches of leads, each with the faults found on the way and the line of the first row behind it."""
     batch, faults, size, looked, line = [], [], 0, time.monotonic(), 1
     for row in rows:
@@ -142,13 +155,13 @@ def _batches(rows, reader, demand) -> Iterator[tuple[list[Incoming], list[tuple[
             yield batch, faults, row.line
             batch, faults, size = [], [], 0
         if time.monotonic() - looked > _LOOK:
-            demand()
+            look()
             looked = time.monotonic()
         read = reader.read(row)
         if isinstance(read, Fault):
             faults.append((row, read))
         else:
             batch.append(read)
-        size += sum(map(len, row.original))
+        size += sum(map(len, row.original)) + _CELL * len(row.original)
         line = row.line
     yield batch, faults, line + 1

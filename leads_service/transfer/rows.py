@@ -10,7 +10,7 @@ from marshmallow import ValidationError
 from leads_service.contract.lead import LEAD_COLUMNS, LeadBody
 from leads_service.contract.problems import Problem, validation_problem
 from leads_service.contract.sentences import Sentence
-from leads_service.contract.strict_json import parse_json
+from leads_service.contract.strict_json import MAX_VALUES, parse_json
 from leads_service.contract.vocabulary import ACCEPTED_STATUSES, fold, parse_uuid
 from leads_service.leads.record import with_company
 from leads_service.transfer import values as read_as
@@ -18,7 +18,7 @@ from leads_service.transfer.files.columns import column_of, is_legacy, meanings_
 from leads_service.transfer.sources import Fault, Row, Source, SourceError
 
 _NAMESPACE = uuid.UUID("6a3f5f0e-8d0b-5b7e-9c7d-0f6c1e2d3b4a")  # of the ids of rows that bring none
-_PLANS = 1000  # sets of headings whose meanings are remembered; each NDJSON row may have its own
+_PLANNED = 100_000  # headings, of all sets of them, whose meanings are remembered; each NDJSON row may have its own
 _TAKEN_KEY = Sentence("notes a déjà une clé « {key} » avec une autre valeur.",
                       "notes already has a key {key} with another value.")
 _NO_COLUMN = Sentence("Il n'y a pas de colonne {key}.", "There is no column {key}.")
@@ -61,7 +61,7 @@ class Reader:
         self._company_id = company_id
         # Two companies may bring the same row.
         self._namespace = uuid.uuid5(_NAMESPACE, str(company_id)) if company_id else _NAMESPACE
-        self._plans = {}
+        self._plans, self._planned = {}, 0
         self._legacy_notes = source.legacy_notes
         if source.legacy_notes is None:
             self._legacy_notes = any(is_legacy(heading) for heading in source.headings)
@@ -125,8 +125,8 @@ class Reader:
             del values["interest_level"]
         values.setdefault("name", None)
         try:
-            lead = with_company(self._rules.load({name: value for name, value in values.items() if name not in errors}),
-                                self._company_id)
+            judged = {name: value for name, value in values.items() if name not in errors} if errors else values
+            lead = with_company(self._rules.judge(judged), self._company_id)
         except Problem as problem:
             return Fault("company_id", problem.code, problem.sentence)
         except ValidationError as error:
@@ -152,7 +152,8 @@ class Reader:
                 if meaning:
                     self.understood.became(heading, meaning if meaning in LEAD_COLUMNS else "name")
             plan = [(heading, meaning, not is_legacy(heading)) for heading, meaning in meanings.items()]
-            if len(self._plans) >= _PLANS:
+            self._planned += len(plan)
+            if self._planned > _PLANNED:
                 return plan
             self._plans[headings] = plan
         return self._plans[headings]
@@ -248,7 +249,7 @@ class Reader:
     def _notes(self, notes, extra):
         if isinstance(notes, str):
             is_json = self._cells and not self._legacy_notes and notes.lstrip().startswith("{")
-            notes = parse_json(notes.encode()) if is_json else {"text": notes} if notes.strip() else {}
+            notes = parse_json(notes.encode(), MAX_VALUES) if is_json else {"text": notes} if notes.strip() else {}
         elif notes is None:
             notes = {}
         elif not isinstance(notes, dict):
@@ -274,7 +275,7 @@ def _attempt(errors, name, convert, *values):
 
 
 def _activities(cell):
-    return parse_json(cell.encode())
+    return parse_json(cell.encode(), MAX_VALUES)
 
 
 def _fault(errors):

@@ -7,7 +7,8 @@ from marshmallow import ValidationError
 
 from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
-from leads_service.contract.strict_json import parse_json
+from leads_service.contract.sizes import MAX_BYTES
+from leads_service.contract.strict_json import MAX_VALUES, parse_json
 from leads_service.contract.vocabulary import Pipeline, pipeline_of, stage_of
 from leads_service.transfer.files.cells import parse_array
 
@@ -16,6 +17,8 @@ BAD_DATE = Sentence("Une date est attendue, par exemple 31/10/2025, 31/10/2025 1
 _AMERICAN = Sentence("C'est une date américaine (mois/jour/année) ; écrivez-la jour/mois/année.",
                      "This is an American date (month/day/year); write it day/month/year.")
 _BAD_ARRAY = Sentence("Une liste est attendue, par exemple {a, b}.", "A list is expected, such as {a, b}.")
+_LONG_LIST = Sentence(f"La cellule dépasse {MAX_BYTES // 1024} Kio.",
+                      f"The cell is larger than {MAX_BYTES // 1024} KiB.")
 DAY_FIRST = Sentence("Les dates comme 03/04/2025 sont lues jour/mois/année.",
                      "Dates such as 03/04/2025 are read day/month/year.")
 TWO_DIGITS = Sentence("Les années à deux chiffres sont lues de 1970 à 2069.",
@@ -95,6 +98,8 @@ def parse_tags(text: str) -> list:
 
     Raises ValidationError."""
     text = text.strip()
+    if len(text) > MAX_BYTES:
+        raise ValidationError(_LONG_LIST)
     if text.startswith("{"):
         try:
             return parse_array(text)
@@ -102,7 +107,7 @@ def parse_tags(text: str) -> list:
             raise ValidationError(_BAD_ARRAY) from None
     if text.startswith("["):
         try:
-            return parse_json(text.encode())
+            return parse_json(text.encode(), MAX_VALUES)
         except Problem:
             if not text.endswith("]"):
                 raise ValidationError(_BAD_ARRAY) from None

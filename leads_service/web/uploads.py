@@ -20,6 +20,8 @@ _NO_FILE = Sentence("Le formulaire n'a pas de fichier dans sa partie « file ».
 _OTHER_TYPE = Sentence("Le corps doit être non compressé et de l'un de ces types : {types}.",
                        "The body must be uncompressed and of one of these types: {types}.")
 _TOO_LONG = Sentence("L'import a pris plus de {limit} s.", "The import took more than {limit} s.")
+_TOO_DEAR = Sentence("L'import a pris plus de {limit} s de processeur.",
+                     "The import took more than {limit} s of processor time.")
 
 
 def uploaded_file(request, limit: int) -> tuple[BinaryIO, str | None]:
@@ -39,18 +41,37 @@ def uploaded_file(request, limit: int) -> tuple[BinaryIO, str | None]:
     return files["file"].stream, files["file"].mimetype_params.get("charset")
 
 
-def demand_of(request, limit: float) -> Callable[[], None]:
-    """A function that raises Problem("timeout") from `limit` seconds on, and Problem("unavailable") once the client has
-    hung up, so that nobody works for nobody."""
+def demand_of(request, limit: float, processor_limit: float) -> Callable[[float], None]:
+    """A function that raises Problem("timeout") once `limit` seconds are over or this thread and those beside it have
+    used `processor_limit` seconds of a processor, and Problem("unavailable") once the client has hung up, so that
+    nobody works for nobody. Its argument are the seconds used beside this thread."""
     ends, client = time.monotonic() + limit, request.environ.get("gunicorn.socket")
+    used = time.thread_time()
 
-    def demand():
+    def demand(beside=0.0):
         if time.monotonic() > ends:
             raise Problem("timeout", _TOO_LONG.format(limit=limit))
+        if time.thread_time() - used + beside > processor_limit:
+            raise Problem("timeout", _TOO_DEAR.format(limit=processor_limit))
         if client and _has_gone(client):
             raise Problem("unavailable")
 
     return demand
+
+
+class Watched:
+    """A file that asks `demand` whenever it is read: some files have little in them that a row would be."""
+
+    def __init__(self, file: BinaryIO, demand: Callable[[], None]):
+        self._file, self._demand = file, demand
+
+    def read(self, size: int = -1) -> bytes:
+        """As of any file."""
+        self._demand()
+        return self._file.read(size)
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
 
 
 def _has_gone(client):

@@ -121,3 +121,20 @@ def test_every_sentence_has_its_english():
     sentences = [value for value in (vars(fields) | vars(lead) | vars(lists)).values() if isinstance(value, Sentence)]
     assert len(sentences) > 15
     assert all(sentence != sentence.english for sentence in sentences)
+
+
+@pytest.mark.parametrize("rules", [CREATE, LeadBody("+32")])
+@pytest.mark.parametrize("values", [
+    {}, {"name": None}, {"name": " A "}, {"name": "A", "email": "x", "phone": 5}, {"name": "A", "phone": "06 12"},
+    {"name": "A", "status": "Devis envoyé"}, {"name": "A", "status": "Devis envoyé", "stage": "won"}, {"stage": "?"},
+    {"name": "A", "tags": [1, "a"], "activities": [{}, 2], "notes": 3, "interest_level": 101, "id": "x"},
+    {"name": "A", "id": None, "notes": None, "tags": None, "activities": None, "interest_level": 5, "company_id": None},
+    {"name": "A", "notes": {"a": "x" * 300_000}, "tags": ["a"]}, {"name": "A", "interest_level": None}])
+def test_a_row_is_judged_as_a_body_is(rules, values):
+    def result(judge):
+        try:
+            return judge(dict(values))
+        except ValidationError as error:
+            return error.normalized_messages()
+    assert result(rules.judge) == result(rules.load)
+    assert [*result(rules.judge)] == [*result(rules.load)]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leads_service.contract import phones
 from leads_service.contract.lead import LeadBody
 from leads_service.contract.phones import normal_phone, phone_spellings
 from real.postgres import sql
@@ -134,6 +135,21 @@ def test_a_long_text_is_read_in_linear_time(blank):
         phone_spellings(text, "+33")
         for start in (200, 190):
             normal_phone(text[:start] + end, "+33")
+
+
+@pytest.mark.parametrize("text", [
+    "00" + " ".join("123456789"[place % 9] for place in range(24)), "+49 " + "3 " * 24, "1 " * 24, "06 " * 24,
+    "31 -12 3--12 -112 6 6 0336 26 0012 12 6 0000   0+49 16 23220+1 -03003", "01 23 45 67 89 1 " * 4])
+@pytest.mark.parametrize("prefix", ["+33", "+49"])
+def test_the_plan_is_asked_of_each_group_once(monkeypatch, prefix, text):
+    """However many ways there are to divide the groups of a text, what begins at one of them is looked for once."""
+    begun, asked, beginning, whole = [], [], phones._beginning, phones._Plan.whole
+    monkeypatch.setattr(phones, "_beginning", lambda groups, start, plan: begun.append(start) or beginning(
+        groups, start, plan))
+    monkeypatch.setattr(phones._Plan, "whole", lambda plan, typed: asked.append(typed) or whole(plan, typed))
+    normal_phone(text, prefix)
+    assert 0 < len(begun) == len(set(begun)) <= phones.MOST_GROUPS
+    assert len(asked) <= 2 * phones.MOST_GROUPS
 
 
 # --- searched for ---

@@ -65,7 +65,7 @@ def test_what_was_done_is_said(write, db_url, monkeypatch, on_conflict):
     monkeypatch.setattr(importing, "BATCH", 100)
     path, seen = write("name\n" + "".join(f"x{index}\n" for index in range(1000))), []
 
-    def demand():
+    def demand(beside):
         if seen and seen[-1] >= 300:
             raise Problem("timeout")
 
@@ -89,7 +89,7 @@ def test_nobody_waits_for_a_lead_for_ever(in_the_way, write, db_url):
     with connected(db_url) as own, open_source(str(path)) as source:
         looks = []
 
-        def demand():
+        def demand(beside):
             looks.append(time.monotonic())
             if len(looks) == 4:
                 in_the_way.commit()

@@ -3,6 +3,7 @@
 import json
 import re
 
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
 NULLS = ("NULL", "\\N")  # as a whole cell they are null
 _ARRAY_ITEM = re.compile(r'\s*+(?:"((?:[^"\\]|\\.)*+)"\s*+|((?:[^",{}\\]|\\.)++))(,|\}\Z)', re.DOTALL)
 _PHONES = r"\+[0-9]{5,}(?:;ext=[0-9]+)?(?: / \+?[0-9]+(?:;ext=[0-9]+)?)*\Z"
@@ -84,4 +85,4 @@ def array_literal(items: list[str]) -> str:
 
 def json_text(value: object) -> str:
     """`value` as JSON text."""
-    return json.dumps(value, ensure_ascii=False)
+    return _encoded(value)

@@ -22,6 +22,8 @@ from leads_service.transfer.sources import (
 csv.field_size_limit(MAX_RECORD)
 _AHEAD = 50  # lines behind a broken record among which its end is looked for
 _LOOKED_AT = 2**16  # characters of a broken record
+_LONGEST_HEADING = 2**20  # characters behind which an open quote is not looked for any more
+_LOOSE = 10_000  # lines of a record that are kept one by one; millions of short ones take fifty times their text
 _MARK = "\ufeff"
 
 _WRONG_WIDTH = Sentence("La ligne a {cells} cellules, l'en-tête {headings}.",
@@ -42,18 +44,19 @@ class Lines:
 
     def __init__(self, text):
         self._text = text
-        self._number = 0
-        self._kept, self._length = [], 0
+        self._number = self._start = 0
+        self._kept, self._length, self.pieces = [], 0, 0
         self._ahead = []  # to be read again, the next one last
 
     def begin(self):
         """The number of the line at which the next record starts."""
-        self._kept, self._length = [], 0
-        return self._number + 1
+        self._kept, self._length, self.pieces = [], 0, 0
+        self._start = self._number + 1
+        return self._start
 
     @property
     def kept(self):
-        """The lines of the record under way."""
+        """The lines of the record under way; of a long one, the first come in `pieces` of many lines."""
         return self._kept
 
     def give_back(self, lines, taken=None):
@@ -72,7 +75,10 @@ class Lines:
         self._kept.append(line)
         self._length += len(line)
         if self._length > MAX_RECORD:
-            raise SourceError(_ENDLESS.format(line=self._number - len(self._kept) + 1))
+            raise SourceError(_ENDLESS.format(line=self._start))
+        if len(self._kept) > self.pieces + _LOOSE:
+            self._kept[self.pieces:-_AHEAD] = ["".join(self._kept[self.pieces:-_AHEAD])]
+            self.pieces += 1
         return line
 
 
@@ -110,6 +116,8 @@ def _heading(lines, text, declared):
         try:
             return text, delimiter, next(csv.reader([text], strict=True, skipinitialspace=True, delimiter=delimiter))
         except csv.Error:
+            if len(text) > _LONGEST_HEADING:
+                break
             text += next(lines, "")
     raise SourceError(_BAD_HEADER)
 
@@ -161,8 +169,10 @@ class _Records:
         """Whether two files meet in the record's last line, as the first one ends without a line break; then they are
         two lines from now on."""
         before, mark, behind = kept[-1].rpartition(_MARK)
+        if not before or self._lines.pieces:
+            return False
         whole = behind.count(self._delimiter) == len(self._heading) - 1
-        if not before or not (behind.strip("\r\n") == self._text or (cells > len(self._heading) and whole)):
+        if not (behind.strip("\r\n") == self._text or (cells > len(self._heading) and whole)):
             return False
         self._lines.give_back([*kept[:-1], before + "\n", mark + behind], len(kept))
         return True

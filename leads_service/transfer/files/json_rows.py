@@ -6,12 +6,16 @@ from collections.abc import Iterator
 
 from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
-from leads_service.contract.strict_json import parse_json
+from leads_service.contract.strict_json import MAX_DEPTH, MAX_VALUES, parse_json
 from leads_service.transfer.files.csv_rows import BAD_ENCODING, Lines
 from leads_service.transfer.sources import MAX_RECORD, Fault, Row, Source, SourceError, Understood
 
 _PIECE = 2**16  # characters
+_LONG = 2**20  # characters of an item that is not decoded to find its end: it may have millions of values
 _BETWEEN = re.compile(r"[\s,\ufeff]*")
+_TEXT = r'"(?:[^"\\]++|\\.)*+"'
+# The next bracket, behind texts and behind lists and objects that hold none themselves.
+_BRACKET = re.compile(rf'(?:[^"\[\]{{}}]++|{_TEXT}|[\[{{](?:[^"\[\]{{}}]++|{_TEXT})*+[\]}}])*+([\[\]{{}}])', re.DOTALL)
 _BROKEN_ARRAY = Sentence("La liste JSON est mal formée dans l'élément de la ligne {line}.",
                          "The JSON array is broken in the item at line {line}.")
 _NOT_OBJECT = Sentence("Un objet JSON est attendu.", "A JSON object is expected.")
@@ -52,7 +56,8 @@ def _array_items(text) -> Iterator[tuple[int, str]]:
             continue
         if start < len(buffer) and within:
             try:
-                _, end = decoder.raw_decode(buffer, start)
+                is_long = len(buffer) - start > _LONG and buffer[start] in "[{"
+                end = _end(buffer, start) if is_long else decoder.raw_decode(buffer, start)[1]
                 complete = end < len(buffer)  # a number may go on
             except (json.JSONDecodeError, RecursionError):
                 pass
@@ -66,8 +71,19 @@ def _array_items(text) -> Iterator[tuple[int, str]]:
             return
         if ended or len(buffer) - start > MAX_RECORD or (start < len(buffer) and not within):
             raise SourceError(_BROKEN_ARRAY.format(line=line))
-        more = text.read(max(_PIECE, len(buffer) - start))
+        more = text.read(max(_PIECE, len(buffer) - start) if len(buffer) - start < _LONG else MAX_RECORD)
         buffer, counted, position, ended = buffer[start:] + more, 0, 0, not more
+
+
+def _end(text, start):
+    """Where the list or object ends that begins at `start`; the end of `text` when it does not, or is too deep."""
+    depth, position = 1, start + 1
+    while depth <= MAX_DEPTH and (found := _BRACKET.match(text, position)):
+        position = found.end()
+        depth += 1 if found[1] in "[{" else -1
+        if not depth:
+            return position
+    return len(text)
 
 
 def _rows(items, decoded):
@@ -77,7 +93,7 @@ def _rows(items, decoded):
             yield Row(line, {}, [text.strip()], fault)
             continue
         try:
-            value = parse_json(text.encode())
+            value = parse_json(text.encode(), MAX_VALUES)
         except Problem as problem:
             yield Row(line, {}, [text.strip()], Fault("", problem.code, problem.sentence))
             continue
