@@ -48,14 +48,16 @@ _THERE = f"""
 _COPY_MET = f"""
     INSERT INTO leads ({COLUMNS}) SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION {_BY_EMAIL})
     AS met WHERE {{rows}} ON CONFLICT DO NOTHING""".replace("{leads}", "{real}")
-# `adds`: the row adds to what is known, key by key of notes; else it is a copy.
+# `adds`: the row adds to what is known, key by key of notes; else it is a copy. Notes are opened once, not
+# for every key: 2000 keys took 60 ms.
 _DIFFERENCES = f"""
     SELECT number, array_remove(ARRAY[{', '.join(
         f"CASE WHEN '{column}' = ANY (given) AND there.{column} IS DISTINCT FROM i.{column} THEN '{column}' END"
         for column in LEAD_COLUMNS)}], NULL) || ARRAY(
-            SELECT 'notes.' || key FROM jsonb_object_keys(CASE WHEN 'notes' = ANY (given) THEN
-                CASE WHEN adds THEN i.notes ELSE there.notes || i.notes END END) AS key
-            WHERE there.notes -> key IS DISTINCT FROM i.notes -> key)
+            SELECT 'notes.' || key FROM jsonb_each(i.notes) AS new
+            FULL JOIN jsonb_each(CASE jsonb_typeof(there.notes) WHEN 'object' THEN there.notes END) AS old USING (key)
+            WHERE 'notes' = ANY (given) AND (new.value IS NOT NULL OR NOT adds)
+            AND new.value IS DISTINCT FROM old.value)
     FROM unnest(%s, %s::uuid[]) AS pair(number, lead_id) JOIN leads_incoming i USING (number)
     CROSS JOIN LATERAL (SELECT * FROM leads WHERE id = lead_id LIMIT 1) AS there"""
 _NEW = {column: f"i.{column}" for column in LEAD_COLUMNS} | {

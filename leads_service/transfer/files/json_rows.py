@@ -63,8 +63,10 @@ def _array_items(text) -> Iterator[tuple[int, str]]:
                 pass
         if complete:
             line += buffer.count("\n", counted, start)
-            yield line, buffer[start:end]
-            counted, position = start, end
+            item, begun, counted, position = buffer[start:end], line, start, end
+            if len(item) > _LONG:  # not held twice
+                line, buffer, counted, position = line + item.count("\n"), buffer[end:], 0, 0
+            yield begun, item
             continue
         line += buffer.count("\n", counted, start)
         if ended and start == len(buffer) and not within:

@@ -1,0 +1,149 @@
+"""What the dearest requests cost: bodies of 10 MB to import, and small requests at 100,000 leads.
+
+    .venv/bin/python bench/bodies.py [--only 'NAME;NAME'] [--rows 100000]
+
+It makes a PostgreSQL of its own and a service of one worker; each body meets a fresh worker and an empty table. First
+table: the body, its status (504: stopped, with what was done said) and the line to go on from, seconds on the clock,
+the worker's processor seconds and memory at most. Second: the request, its status, seconds on the clock, processor
+seconds of worker and PostgreSQL. Exit status 1: a body took over 15 s or 300 MB, or a request over 0.5 s.
+"""
+
+import argparse
+import contextlib
+import http.client
+import io
+import json
+import sys
+import time
+import urllib.parse
+import zipfile
+from pathlib import Path
+
+import psutil
+
+from clients import postgres
+from fill import statement as filled
+from leads_service.transfer.files.formats import ON_CONFLICT
+from real.postgres import sql
+from real.service import service
+
+SIZE = 10_000_000
+FULL = ("Société;Prénom;Nom;Téléphone;Email;Statut;Créé le;Intérêt;Tags;Adresse;Ville;Source;Notes\n",
+        "Garage du Port {n};Hélène;Martin {n};06 {n:08};helene.martin{n}@example.com;Nouveau;31/10/2025 14:30;80 %;vip,"
+        " salon;{n} rue de la République;Aix-en-Provence;salon;Vu au salon, à rappeler au printemps, devis demandé\n")
+SHORT = ("name,phone,email,city\n", "Hélène Martin-Delacroix {n},06 {n:08},helene.martin{n}@example-ici.com,Fuveau\n")
+
+
+def fill(head, line, tail=""):
+    """`head`, `line` as often as fits and `tail`."""
+    return (head + line * ((SIZE - len(head) - len(tail)) // len(line.encode())) + tail).encode()
+
+
+def listed(head, line, count, first=0):
+    return head + "".join(line.format(n=number) for number in range(first, first + count))
+
+
+def workbook(row):
+    """A workbook whose sheet unpacks to 500 MB of `row`."""
+    made, related = io.BytesIO(), '<Relationships><Relationship Id="a" Type="x/{}" Target="{}"/></Relationships>'
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("_rels/.rels", related.format("officeDocument", "xl/workbook.xml"))
+        file.writestr("xl/workbook.xml", '<workbook xmlns:r="r"><sheets><sheet name="S" r:id="a"/></sheets></workbook>')
+        file.writestr("xl/_rels/workbook.xml.rels", related.format("worksheet", "sheet.xml"))
+        with file.open("xl/sheet.xml", "w", force_zip64=True) as sheet:
+            sheet.write(b'<worksheet><sheetData><row><c t="str"><v>name</v></c></row>')
+            for _ in range(5000):
+                sheet.write(row * (100_000 // len(row)))
+            sheet.write(b"</sheetData></worksheet>")
+    return made.getvalue()
+
+
+BODIES = {  # behind a ? stands the query
+    "40,000 full leads": lambda: listed(*FULL, 40_000), "100,000 leads": lambda: listed(*SHORT, 100_000),
+    "cells that are no e-mail": lambda: fill("email,name\n", "x\n"), "a letter a line": lambda: fill("name\n", "x\n"),
+    "a letter a line?dry_run=true": lambda: fill("name\n", "x\n"), "blank lines": lambda: fill("name\n", "\n"),
+    "odd phones": lambda: fill("name,phone\n", "A,31  -12 3--12 -112 6 6 0336 26 0012 12 6 0+49 16 23220+1 -03\n"),
+    **{f"one e-mail?on_conflict={how}": lambda: fill("name,email\n", "x,a@b.fr\n") for how in ON_CONFLICT},
+    "NDJSON {}": lambda: fill("", "{}\n"), "NDJSON 1": lambda: fill("{}\n", "1\n"),
+    "array of {}": lambda: fill("[", "{},", "{}]"), "array of 1": lambda: fill("[", "1,", "1]"),
+    "one item of {}": lambda: fill('[{"name":"x","activities":[', "{},", "{}]}]"),
+    "activities of {}": lambda: fill("name,activities\n", 'x,"[' + "{}," * 20_000 + '{}]"\n'),
+    "90,000 keys a row": lambda: "".join(listed('{"a":1', ',"{n:x}":1', 90_000, 90_000 * n) + "}\n" for n in range(11)),
+    "200,000 headings": lambda: listed("name", ",{n:x}", 199_999) + "\nx" + "," * 199_999,
+    "2000 empty cells a row": lambda: fill("name" + "," * 1999 + "\n", "x" + "," * 1999 + "\n"),
+    "2000 cells a row": lambda: fill(listed("name", ",c{n}", 1999) + "\n", "x" + ",1" * 1999 + "\n"),
+    "tags": lambda: fill("name,tags\nx,", "a;", "\n"), "a long text": lambda: fill("name,address\nx,😀", "a", "\n"),
+    "an item of a long text": lambda: fill('[{"name":"x","address":"😀', "a", '"}]'),
+    "an open quote": lambda: fill('name,city\n"', "ab\n"), "broken quotes": lambda: fill("name,city\n", 'a"b,"\n'),
+    "a heading without an end": lambda: fill('"name', "x", "\n"), "keys": lambda: fill('{"a":1', ',"":1', "}"),
+    "workbook, a letter a row": lambda: workbook(b'<row><c t="str"><v>x</v></c></row>'),
+    "workbook, rows of nothing": lambda: workbook(b"<row/>"),
+    "workbook, the last column": lambda: workbook(b'<row><c r="XFD1"><v>1</v></c></row>')}
+REQUESTS = [("GET", f"/leads/{path}", None) for path in (
+    "?limit=1000", "?offset=99000&limit=1000", "?count=exact&sort=name", "?" + "tag=vip&" * 999, "?q=a&sort=relevance",
+    "?sort=-interest_level&interest_level_max=0", "?owner=Alice&stage=won&tag=vip&sort=updated_at", "?q=" + "a%20" * 60,
+    *(f"search/{urllib.parse.quote(term)}?count=exact" for term in ("a", "xq", "0", "06", "_", "é!", "zz  zz")))] + [
+    ("POST", "/leads/", json.dumps({"name": "A"} | more)) for more in (
+        {"phone": "1 2 3 4 5 " * 19}, {"notes": {"a": [5e-324] * 999}}, {"activities": [{}] * 2000},
+        {str(number): 1 for number in range(900)}, {"email": "a." * 60 + "@b.fr"})] + [
+    ("POST", "/leads/import", body) for body in (
+        "email,name\n" + "x\n" * 4900, "name\n" + "x\n" * 4900, listed("name\n", "{n}\n", 2000), "name" + ",a" * 4900,
+        "name,email\n" + "x,a@b.fr\n" * 1000, 'name,city\n"' + "a\n" * 4900, "{}\n" * 3300)]
+
+
+def spent(process):
+    """Seconds of a processor that the process and its children, ended ones too, have used."""
+    return sum(process.cpu_times()[:4]) + sum(sum(child.cpu_times()[:2]) for child in process.children())
+
+
+def asked(address, method, path, body, *processes):
+    """(status, JSON, seconds on the clock, processor seconds of each of the processes)."""
+    headers, body = {"Content-Type": "application/json"}, body.encode() if isinstance(body, str) else body
+    before, begun = [*map(spent, processes)], time.monotonic()
+    with contextlib.closing(http.client.HTTPConnection(address, timeout=120)) as connection:
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        found = json.loads(response.read())
+    wall = time.monotonic() - begun
+    return response.status, found, wall, *(spent(each) - then for each, then in zip(processes, before, strict=True))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", type=lambda names: names.split(";"), default=[*BODIES, "small"])
+    parser.add_argument("--rows", type=int, default=100_000)
+    options, right = parser.parse_args(), True
+    with postgres() as (server, folder):
+        print(f"{'body':34}{'status':>8}{'line':>9}{'wall s':>8}{'worker s':>10}{'MB':>6}")
+        for name in [name for name in BODIES if name in options.only]:
+            sql(server.url, "TRUNCATE leads CASCADE")
+            with service(folder / "log", DATABASE_URL=server.url, WEB_CONCURRENCY=1) as (process, caller):
+                worker, path = *psutil.Process(process.pid).children(), f"/leads/import?{name.partition('?')[2]}"
+                status, found, wall, used = asked(caller.address, "POST", path, BODIES[name](), worker)
+                memory = int(Path(f"/proc/{worker.pid}/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+            right &= used <= 15 and memory <= 300
+            print(f"{name:34}{status:8}{found.get('line', ''):>9}{wall:8.1f}{used:10.1f}{memory:6.0f}", flush=True)
+        if "small" in options.only:
+            right &= small(server, folder, options.rows)
+    return 0 if right else 1
+
+
+def small(server, folder, rows):
+    """The second table; whether every request kept the bound."""
+    for statement in ("TRUNCATE leads CASCADE", filled(1, rows), "VACUUM ANALYZE leads"):
+        sql(server.url, statement)
+    print(f"\n{'request':70}{'status':>7}{'wall s':>8}{'worker s':>10}{'PostgreSQL s':>14}")
+    right, postmaster = True, psutil.Process(server.process.pid)
+    with service(folder / "log", DATABASE_URL=server.url, WEB_CONCURRENCY=1) as (process, caller):
+        worker, = psutil.Process(process.pid).children()
+        asked(caller.address, "GET", "/leads/", None, worker)
+        for method, path, body in REQUESTS:
+            status, _, wall, *used = asked(caller.address, method, path, body, worker, postmaster)
+            right &= sum(used) <= 0.5
+            print(f"{f'{method} {path[:40]} {str(body)[:20]!r}':70}{status:7}{wall:8.2f}"
+                  f"{used[0]:10.2f}{used[1]:14.2f}", flush=True)
+    return right
+
+
+if __name__ == "__main__":
+    sys.exit(main())
