@@ -41,7 +41,8 @@ FUNCTIONS = {
                 r"ELSE regexp_replace(lower(" + _spelled_out(
                     f"translate({_BARE}, '{_FROM}', '{_TO}')")
                 + r"), '\s+', ' ', 'g') END"),
-    "leads_digits(text)": ("text", f"translate($1, '{_NOISE}', '')"),
+    # CASE, because hardly any number holds noise, and looking for so much of it takes fifteen times as long.
+    "leads_digits(text)": ("text", f"CASE WHEN $1 ~ '^[+0-9]*$' THEN $1 ELSE translate($1, '{_NOISE}', '') END"),
     # Unit separators keep a term from matching across two columns, and give every character a neighbour.
     "leads_searched(text, text, text, text)": (
         "text", "E'\\x1f' || leads_plain($1) || E'\\x1f' || coalesce(leads_plain($2), '') || E'\\x1f' || "

@@ -26,9 +26,9 @@ def search_condition(term: str, phone_prefix: str) -> tuple[str, list]:
     for spelling in phone_spellings(term, phone_prefix):
         if spelling != term:
             way, found = _substring_condition(spelling)
-            # The second half keeps other columns' digits out.
-            ways.append(f"({way} AND {_beside_an_index('leads_digits(phone) LIKE %s')})")
-            parameters += [*found, _substring(spelling)]
+            # The first half keeps other columns' digits out, and spares most rows the fold.
+            ways.append(f"({_beside_an_index('leads_digits(phone) LIKE %s')} AND {way})")
+            parameters += [_substring(spelling), *found]
     return f"({' OR '.join(ways)})", parameters
 
 

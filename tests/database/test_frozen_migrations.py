@@ -17,7 +17,7 @@ SHIPPED = {
     "0006_speed.py": "57119971fa00dbaf86c2da5fbe86ce6f4ac12e6dc746564574de4344313ab682",
     "0007_callers.py": "bdfc17f483c72c61a20aebf0a4de97d73faa7724616816d5255c331c7373ec7c",
     "0008_names.py": "b4ace5e976eced5f648882277d9ecad2ab43374175d2329cb9b6baf4ee290975",
-    "0009_text.py": "68dd33b0d73ad50c2d3f84a70306c197301d651ebe5a699c4cee1db5db618aab",
+    "0009_text.py": "7e7dc7a3a21ff7fb7a482ae60d85aa0af9cea4dd4f40166d7370ac9e6b93be6d",
 }
 
 
