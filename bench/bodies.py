@@ -11,12 +11,10 @@ seconds of worker and PostgreSQL. Exit status 1: a body took over 15 s or 300 MB
 import argparse
 import contextlib
 import http.client
-import io
 import json
 import sys
 import time
 import urllib.parse
-import zipfile
 from pathlib import Path
 
 import psutil
@@ -26,6 +24,7 @@ from fill import statement as filled
 from leads_service.transfer.files.formats import ON_CONFLICT
 from real.postgres import sql
 from real.service import service
+from real.workbooks import workbook
 
 SIZE = 10_000_000
 FULL = ("Société;Prénom;Nom;Téléphone;Email;Statut;Créé le;Intérêt;Tags;Adresse;Ville;Source;Notes\n",
@@ -43,19 +42,9 @@ def listed(head, line, count, first=0):
     return head + "".join(line.format(n=number) for number in range(first, first + count))
 
 
-def workbook(row):
+def unpacked(row):
     """A workbook whose sheet unpacks to 500 MB of `row`."""
-    made, related = io.BytesIO(), '<Relationships><Relationship Id="a" Type="x/{}" Target="{}"/></Relationships>'
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("_rels/.rels", related.format("officeDocument", "xl/workbook.xml"))
-        file.writestr("xl/workbook.xml", '<workbook xmlns:r="r"><sheets><sheet name="S" r:id="a"/></sheets></workbook>')
-        file.writestr("xl/_rels/workbook.xml.rels", related.format("worksheet", "sheet.xml"))
-        with file.open("xl/sheet.xml", "w", force_zip64=True) as sheet:
-            sheet.write(b'<worksheet><sheetData><row><c t="str"><v>name</v></c></row>')
-            for _ in range(5000):
-                sheet.write(row * (100_000 // len(row)))
-            sheet.write(b"</sheetData></worksheet>")
-    return made.getvalue()
+    return workbook(row, 500_000_000 // len(row))
 
 
 BODIES = {  # behind a ? stands the query
@@ -76,9 +65,9 @@ BODIES = {  # behind a ? stands the query
     "an item of a long text": lambda: fill('[{"name":"x","address":"😀', "a", '"}]'),
     "an open quote": lambda: fill('name,city\n"', "ab\n"), "broken quotes": lambda: fill("name,city\n", 'a"b,"\n'),
     "a heading without an end": lambda: fill('"name', "x", "\n"), "keys": lambda: fill('{"a":1', ',"":1', "}"),
-    "workbook, a letter a row": lambda: workbook(b'<row><c t="str"><v>x</v></c></row>'),
-    "workbook, rows of nothing": lambda: workbook(b"<row/>"),
-    "workbook, the last column": lambda: workbook(b'<row><c r="XFD1"><v>1</v></c></row>')}
+    "workbook, a letter a row": lambda: unpacked('<row><c t="str"><v>x</v></c></row>'),
+    "workbook, rows of nothing": lambda: unpacked("<row/>"),
+    "workbook, the last column": lambda: unpacked('<row><c r="XFD1"><v>1</v></c></row>')}
 REQUESTS = [("GET", f"/leads/{path}", None) for path in (
     "?limit=1000", "?offset=99000&limit=1000", "?count=exact&sort=name", "?" + "tag=vip&" * 999, "?q=a&sort=relevance",
     "?sort=-interest_level&interest_level_max=0", "?owner=Alice&stage=won&tag=vip&sort=updated_at", "?q=" + "a%20" * 60,
