@@ -146,7 +146,7 @@ class SettingsSchema(Schema):
     ALLOWED_ORIGINS = Origins(load_default=(), attribute="allowed_origins")
     WEB_CONCURRENCY = _number(fields.Integer, 1, 256, CORES)
     LEADS_THREADS = _number(fields.Integer, 1, 256, 16)
-    LEADS_CONNECTIONS = _number(fields.Integer, 1, 256, 4)
+    LEADS_CONNECTIONS = _number(fields.Integer, 1, 256, 6)
     LEADS_MAX_BODY = _number(fields.Integer, 1024, 2**30, 10 * 2**20)
     LEADS_PHONE_PREFIX = fields.String(
         load_default="+33", validate=validate.Regexp(r"\+[1-9]\d{0,3}\Z", error="must look like +33"))

@@ -1,9 +1,11 @@
 """Whether an address is this machine's own."""
 
+import functools
 import ipaddress
 import socket
 
 
+@functools.lru_cache(1024)  # asked for every request, of a handful of addresses
 def is_this_machine(peer: str) -> bool:
     """Whether `peer`, an IP address as sockets give it ("" for a unix socket's), is this machine."""
     if not peer:

@@ -34,9 +34,12 @@ def register(app: Flask, settings: Settings) -> None:
     """Ask every request of `app` who makes it, unless the settings say that nobody is asked."""
     app.teardown_appcontext(act_for_nobody)
     if not settings.auth:
-        if not settings.allow_open:
-            app.before_request(_refuse_other_machines)
-        app.before_request(lambda: _act_for(ANYBODY, None))
+        @app.before_request
+        def act_for_anybody():
+            if not settings.allow_open:
+                _refuse_other_machines()
+            _act_for(ANYBODY, None)
+
         return
     key_ring = KeyRing(database) if "keys" in settings.auth else None
     tokens = Tokens(settings) if "jwt" in settings.auth else None

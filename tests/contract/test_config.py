@@ -68,7 +68,7 @@ def test_every_setting_has_a_default():
     settings = config.load({})
     assert settings == config.Settings(
         database_url=None, replica_url=None, data_dir=Path("var").resolve(), bind="127.0.0.1:8000", allowed_origins=(),
-        workers=config.CORES, threads=16, connections=4,
+        workers=config.CORES, threads=16, connections=6,
         max_body=10485760, phone_prefix="+33",
         statement_timeout=settings.statement_timeout, pool_recycle=settings.pool_recycle, slow_query=1.0,
         log_format="text", auth=(),

@@ -2,7 +2,9 @@
 
 import contextlib
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -58,6 +60,26 @@ def answers_at_once(caller, path):
 def test_silent_connections_straight_hold_nobody_up(straight):
     with clients(straight.address, 30):
         answers_at_once(straight, "/health")
+
+
+def test_connections_that_never_rest_hold_nobody_up(straight):
+    """As many as there are threads, each with the next request on its way before the last is answered."""
+    stopped = threading.Event()
+
+    def ask(one):
+        while not stopped.is_set():
+            one.sendall(HEAD % b"GET /health" + b"\r\n")
+            one.recv(65536)
+
+    with clients(straight.address, THREADS) as busy, ThreadPoolExecutor(THREADS) as pool:
+        asking = [pool.submit(ask, one) for one in busy]
+        try:
+            with clients(straight.address, 1, HEAD % b"GET /health" + b"\r\n") as (other,):
+                assert other.recv(65536).startswith(b"HTTP/1.1 200")
+        finally:
+            stopped.set()
+        for each in asking:
+            each.result()
 
 
 SLOW = {
