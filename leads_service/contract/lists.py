@@ -32,7 +32,9 @@ SORTS = {
     "updated_at": {"updated_at": "timestamptz", "created_at": "timestamptz", "id": "uuid"},
     "name": {"name": "text", "id": "uuid"},
     "interest_level": {"interest_level": "int", "created_at": "timestamptz", "id": "uuid"},
-    "relevance": {"relevance": "real", "created_at": "timestamptz", "id": "uuid"},
+    # Behind the order, the oldest of the matches that are ranked.
+    "relevance": {"relevance": "real", "created_at": "timestamptz", "id": "uuid",
+                  "ranked_from": "timestamptz", "ranked_id": "uuid"},
 }
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from leads_service.contract.lists import FILTERS, Selection
 from leads_service.database.pool import first, select
-from leads_service.leads.search import search_condition
+from leads_service.leads.search import condition_without_index, search_condition
 
 _FILTERS = {
     "status": "status = %s", "owner": "owner = %s", "source": "source = %s", "stage": "stage = %s",
@@ -18,11 +18,13 @@ if set(_FILTERS) != set(FILTERS):  # one that is not applied would answer every 
 
 
 class Condition(NamedTuple):
-    """What a row must meet: the filter's name ("q" for a search), its SQL, and the parameters of that."""
+    """What a row must meet: the filter's name ("q" for a search), its SQL, and the parameters of that;
+    both again for a statement that reads every row, where that is quicker."""
 
     name: str
     sql: str
     parameters: list
+    of_all: tuple[str, list] = ()
 
 
 def of_company(company_id: uuid.UUID | None) -> list[Condition]:
@@ -39,7 +41,8 @@ def conditions_of(selection: Selection, phone_prefix: str, company_id: uuid.UUID
     conditions += [Condition(name, _FILTERS[name], [list(value) if name == "tag" else value])
                   for name, value in selection.filters]
     if selection.term:
-        conditions.append(Condition("q", *search_condition(selection.term, phone_prefix)))
+        conditions.append(Condition("q", *search_condition(selection.term, phone_prefix),
+                                    condition_without_index(selection.term, phone_prefix)))
     return conditions
 
 
@@ -67,7 +70,13 @@ def selected(conditions: list[Condition]) -> tuple[str, list]:
 def how_many(conditions: list[Condition], *, exactly: bool) -> int:
     """How many leads meet the conditions, or how many PostgreSQL's planner expects to."""
     leads, parameters = selected(conditions)
-    if exactly:
-        return first(select(f"SELECT count(*) FROM {leads}", parameters))
-    plan = first(select(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {leads}", parameters))
-    return plan[0]["Plan"]["Plan Rows"]
+    if not exactly:
+        return _expected(leads, parameters)
+    if any(condition.of_all for condition in conditions) and _expected(leads, parameters) > _expected("leads", []) / 4:
+        leads, parameters = selected([condition._replace(sql=condition.of_all[0], parameters=condition.of_all[1])
+                                      if condition.of_all else condition for condition in conditions])
+    return first(select(f"SELECT count(*) FROM {leads}", parameters))
+
+
+def _expected(leads, parameters):
+    return first(select(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {leads}", parameters))[0]["Plan"]["Plan Rows"]

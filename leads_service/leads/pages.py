@@ -27,6 +27,7 @@ _LARGE_MARK = "large "
 _KEYS = (f"'{_LARGE_MARK}' || "
          "(SELECT row_to_json(keys)::text FROM (SELECT id, name, interest_level, created_at, updated_at) AS keys)")
 _RELEVANCE = "leads_alike(%s, name, email, phone, company)"
+_BEHIND_JSON = ("relevance", "ranked_from", "ranked_id")
 
 # The SQL function whose result stands for created_at in the indexes that an order can be read from
 # (migrations/0008_names.py).
@@ -42,12 +43,13 @@ _RANGES = {"created_at": {*_MOMENTS}, "updated_at": {*_MOMENTS},
 _NAME_KEY = 'leads_name_key(name) COLLATE "C"'
 # The same order to us, but to PostgreSQL none that an index has.
 _UNINDEXED = {"created_at": "created_at + interval '0'", "updated_at": "updated_at + interval '0'",
-              "name": "(leads_name_key(name) || '') COLLATE \"C\"", "interest_level": "interest_level + 0",
-              "relevance": _RELEVANCE}
+              "name": "(leads_name_key(name) || '') COLLATE \"C\"", "interest_level": "interest_level + 0"}
 # How many rows a walk reads at least, in an order that can be asked part by part, since there are statistics of where
 # a part ends, and in others; reading one takes 1 µs, searching it 4.
 _SHORT_WALK, _WALK = 300, 5000
 _LONGEST_WALK = 20_000
+_RANKED = 3000  # matches, the newest, that are sorted by relevance; ranking one takes 50 µs
+_BEGINNING = ("0001-01-01T00:00:00+00:00", str(uuid.UUID(int=0)))  # before every lead
 _FEW = 1000  # matches that are sorted sooner than found part by part
 _PART, _LARGEST_PART = 0.25, 90  # percent of the leads that are asked at once
 
@@ -68,7 +70,7 @@ def page(listing: Listing, phone_prefix: str, company_id: uuid.UUID | None) -> P
     leads, last = _within_bounds(rows[:listing.limit])
     next_cursor = None
     if last < len(rows) - 1:
-        next_cursor = Cursor(listing.identity, [_key(rows[last], key) for key in SORTS[listing.sort]]).encode()
+        next_cursor = Cursor(listing.identity, _keys(rows[last], *SORTS[listing.sort])).encode()
     total = None
     if listing.count != "none":
         # The planner's guess would tell a company of others' leads.
@@ -88,7 +90,7 @@ def _within_bounds(rows):
             return leads, number - 1
         lead = row[0]
         if lead.startswith(_LARGE_MARK):
-            lead = lead_by_id(uuid.UUID(_key(row, "id")), None)
+            lead = lead_by_id(uuid.UUID(*_keys(row, "id")), None)
         if lead:
             size += len(lead.encode())
             if leads and size > MAX_PAGE:
@@ -97,15 +99,16 @@ def _within_bounds(rows):
     return leads, len(rows) - 1
 
 
-def _key(row, name):
-    """The text of one of a row's sort keys."""
-    return row[1] if name == "relevance" else str(json.loads(row[0].removeprefix(_LARGE_MARK))[name])
+def _keys(row, *names):
+    """The texts of these sort keys of a row: of those behind its JSON, or in it."""
+    keys = json.loads(row[0].removeprefix(_LARGE_MARK)) | dict(zip(_BEHIND_JSON, row[1:], strict=False))
+    return [str(keys[name]) for name in names]
 
 
 def _rows(listing, conditions):
     """The page's rows and one more, which tells whether there is a next page."""
     if listing.sort == "relevance":
-        return _sorted_matches(listing, conditions)
+        return _by_relevance(listing, conditions)
     inside = [condition for condition in conditions if condition.name in _RANGES.get(listing.sort, ())]
     outside = [condition for condition in conditions if condition not in inside]
     if not outside:
@@ -140,6 +143,42 @@ def _rows(listing, conditions):
                 return rows
             part *= 3
     return _sorted_matches(listing, conditions)
+
+
+def _by_relevance(listing, conditions):
+    """The newest _RANKED matches by how alike they and the term are, behind them the others, the newest first. Which
+    ones are ranked is settled on the first page, and told by its cursor."""
+    by_time = listing._replace(sort="created_at", descending=True, cursor=None)
+    if listing.cursor:
+        relevance, *place, moment, lead_id = listing.cursor.keys
+    else:
+        oldest = _rows(by_time._replace(limit=0, offset=_RANKED - 1), conditions)
+        relevance, place = None, None
+        moment, lead_id = _keys(oldest[0], "created_at", "id") if oldest else _BEGINNING
+    rows = []
+    if not place or _in_time(*place) >= _in_time(moment, lead_id):
+        ranked = Condition("ranked", "(created_at, id) >= (%s::timestamptz, %s::uuid)", [moment, lead_id])
+        matches, parameters = selected([*conditions, ranked])
+        # No more than that, whoever made the cursor.
+        matches = f"(SELECT * FROM {matches} ORDER BY {_UNINDEXED['created_at']}, id LIMIT {_RANKED}) AS leads"
+        met = "true"
+        term = listing.selection.term
+        if place:
+            met = f"({_RELEVANCE}, created_at, id) < (%s::real, %s::timestamptz, %s::uuid)"
+            parameters = [*parameters, term, relevance, *place]
+        rows = [(*row, moment, lead_id) for row in _fetch(
+            f"SELECT {COLUMNS} FROM {matches} WHERE {met} ORDER BY {_RELEVANCE} DESC, created_at DESC, id DESC "
+            f"{_slice(listing)}", [term, *parameters, term], listing.limit, f", ({_RELEVANCE})::text")]
+        place = moment, lead_id
+    if len(rows) <= listing.limit and (moment, lead_id) != _BEGINNING:
+        others = by_time._replace(cursor=Cursor("", tuple(place)), limit=listing.limit - len(rows),
+                                  offset=max(0, listing.offset - _RANKED))
+        rows += [(*row, "0", moment, lead_id) for row in _rows(others, conditions)]
+    return rows
+
+
+def _in_time(moment, lead_id):
+    return dt.datetime.fromisoformat(moment), lead_id
 
 
 def _rows_of_company(listing, inside, own, *outside):
@@ -189,9 +228,7 @@ def _sorted_matches(listing, conditions):
     """Rows by the indexes of their conditions, sorted afterwards."""
     leads, parameters = selected([*conditions, *_behind(listing)])
     keys = _order(listing, [_UNINDEXED.get(key, key) for key in SORTS[listing.sort]])
-    ranked = [listing.selection.term] if listing.sort == "relevance" else []
-    return _fetch(f"SELECT {COLUMNS} FROM {leads} ORDER BY {keys} {_slice(listing)}",
-                  [*ranked, *parameters, *ranked], listing.limit, f", ({_RELEVANCE})::text" if ranked else "")
+    return _fetch(f"SELECT {COLUMNS} FROM {leads} ORDER BY {keys} {_slice(listing)}", parameters, listing.limit)
 
 
 def _fetch(sql, parameters, limit, rank="", again=False):
@@ -214,11 +251,10 @@ def _behind(listing):
     if not listing.cursor:
         return []
     order = SORTS[listing.sort]
-    columns = ", ".join({"relevance": _RELEVANCE, "name": _NAME_KEY}.get(key, key) for key in order)
+    columns = ", ".join(_NAME_KEY if key == "name" else key for key in order)
     places = ", ".join("leads_name_key(%s)" if key == "name" else f"%s::{kind}" for key, kind in order.items())
-    terms = [listing.selection.term] if "relevance" in order else []
     return [Condition("cursor", f"({columns}) {'<' if listing.descending else '>'} ({places})",
-                      [*terms, *listing.cursor.keys])]
+                      list(listing.cursor.keys))]
 
 
 class _Percentiles:
@@ -276,7 +312,7 @@ def _where_matches_begin(listing, parts, inside, outside):
             end, found = middle, rows
         else:
             begin = middle
-    return parts.percent(dt.datetime.fromisoformat(_key(found[0], listing.sort)))
+    return parts.percent(dt.datetime.fromisoformat(*_keys(found[0], listing.sort)))
 
 
 @functools.lru_cache(2)

@@ -17,12 +17,8 @@ _USUAL = re.compile("[a-vx-z0-9 .@&+-]|(?<=[a-z0-9])w|w(?=[a-z0-9])")
 
 def search_condition(term: str, phone_prefix: str) -> tuple[str, list]:
     """What a row must meet to hold the search term: one boolean SQL expression, and its parameters."""
-    if len(term) > 2:
-        # The fold is PostgreSQL's own on both sides: two implementations would differ in some letter.
-        ways, parameters = [f"{_SEARCHED} LIKE leads_plain(%s)"], [_substring(term)]
-    else:
-        way, parameters = _substring_condition(_folded(term))
-        ways = [way]
+    way, parameters = _substring_condition(_folded(term))
+    ways = [way]
     for spelling in phone_spellings(term, phone_prefix):
         if spelling != term:
             way, found = _substring_condition(spelling)
@@ -32,8 +28,27 @@ def search_condition(term: str, phone_prefix: str) -> tuple[str, list]:
     return f"({' OR '.join(ways)})", parameters
 
 
+def condition_without_index(term: str, phone_prefix: str) -> tuple[str, list]:
+    """The same for a statement that reads every row: most of those that hold a common term show it before the fold."""
+    folded = _folded(term)
+    spellings = phone_spellings(term, phone_prefix)
+    ways = [(column, folded) for column in ("name", "email", "company") if re.fullmatch("[ -~]+", folded)]
+    # What stands between the digits of a number is not searched.
+    ways += [("phone", text) for text in (folded, *spellings) if re.fullmatch("[+0-9a-z]+", text)]
+    ways += [("leads_digits(phone)", text) for text in spellings]
+    if re.fullmatch("[+0-9]+", folded):
+        # Digits are beside each other in the fold as they are in the text, unless what stands between is beyond ÿ.
+        fold = f"(concat(name, email, phone, company) ~ '[^ -ÿ]' AND {_SEARCHED} LIKE %s)"
+    else:
+        fold = f"{_SEARCHED} LIKE %s"
+    sql = " OR ".join([*(f"{text} LIKE %s" for text, _ in ways), fold])
+    return f"({sql})", [_substring(text) for text in (*(text for _, text in ways), folded)]
+
+
 @functools.lru_cache(1024)
 def _folded(term):
+    """The term as the index has it. The fold is PostgreSQL's own on both sides, since two implementations would differ
+    in some letter, and asked for by itself, since a statement that is kept would do it again for every row."""
     return first(select("SELECT leads_plain(%s)", (term,)))
 
 

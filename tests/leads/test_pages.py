@@ -97,3 +97,26 @@ def test_a_walk_to_the_end_shows_every_match_once(large):
         assert len(set(ids)) == len(ids)
         query = urllib.parse.quote(f"{selection}&limit=1&count=exact", safe="=&")
         assert len(ids) == caller.get(f"/leads/?{query}").json["total"]
+
+
+# The newest 3000 matches by relevance, the others behind them; the walk begins before leads come that match, too.
+def test_of_many_matches_the_newest_are_ranked(large):
+    caller, url = large
+    ranked = """SELECT id FROM (SELECT *, row_number() OVER (ORDER BY created_at DESC, id DESC) <= 3000 AS ranked
+                                FROM leads WHERE {}) AS matches
+                ORDER BY CASE WHEN ranked THEN leads_alike(%s, name, email, phone, company) ELSE -1 END DESC,
+                         created_at DESC, id DESC"""
+    for term, matching in (("anne", "name = 'Anne-Lise'"), ("ici.fr", "email IS NOT NULL"),
+                           ("fin xq", "name = 'fin xq'")):
+        expected = [str(row[0]) for row in sql(url, ranked.format(matching), term)]
+        path = f"/leads/search/{urllib.parse.quote(term)}?sort=relevance&limit=1000"
+        first = caller.get(path)
+        for offset in (2500, 3001):
+            assert caller.get(f"{path}&offset={offset}").ids == expected[offset:offset + 1000], (term, offset)
+        new = sql(url, "INSERT INTO leads (name, email) VALUES (%s, 'neu@ici.fr') RETURNING id", term)
+        walked, cursor = first.ids, first.json["next_cursor"]
+        while cursor:
+            page = caller.get(f"{path}&cursor={cursor}")
+            walked, cursor = walked + page.ids, page.json["next_cursor"]
+        sql(url, "DELETE FROM leads WHERE id = %s", new[0][0])
+        assert walked == expected, term
