@@ -19,16 +19,11 @@ from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import Database, database
 from leads_service.web.description.route import promise
 from real.pgbouncer import PGBOUNCER, pgbouncer
-from real.postgres import connected, empty, sql
+from real.postgres import as_role, connected, empty, sql
 from real.service import flask
 
 OURS, THEIRS = (uuid.UUID(f"00000000-0000-4000-8000-0000000000d{n}") for n in (1, 2))
 EVERY = "SELECT name FROM leads ORDER BY name"
-
-
-def as_role(url, role):
-    parts = urllib.parse.urlsplit(url)
-    return parts._replace(netloc=f"{role}:{role}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 @pytest.fixture(scope="module")
