@@ -12,7 +12,7 @@ from leads_service.contract.sentences import in_language
 from leads_service.contract.vocabulary import STAGES, STATUSES
 from leads_service.web.authorization import NOBODY_IS_ASKED
 from leads_service.web.description.route import PUBLIC, promise_of
-from leads_service.web.description.shapes import NUMBER, TEXT, UUID, VERSION, list_of, object_of, parameters
+from leads_service.web.description.shapes import NUMBER, TEXT, TIME, UUID, VERSION, list_of, object_of, parameters
 
 
 def described_rules(app: Flask) -> list:
@@ -132,13 +132,12 @@ _ANSWERED = {
     Status: {**TEXT, "description": f"One of {', '.join(STATUSES)}."},
 }
 _NEVER_NULL = (WholeNumber, Notes, Tags, Activities)
-_TIME = {"type": "string", "format": "date-time"}
 
 
 def _column_schema(name):
     field = LeadBody().fields.get(name)
     if not field:
-        return _TIME  # created_at and updated_at, which nobody sends
+        return TIME  # created_at and updated_at, which nobody sends
     schema = _ANSWERED.get(type(field), TEXT)
     if field.required or name == "id" or isinstance(field, _NEVER_NULL):
         return schema

@@ -96,7 +96,8 @@ def import_():
         raise _told(stopped) from stopped.__cause__
     return jsonify(success=True, data={
         "run": report.run, "created": report.created, "updated": report.updated, "skipped": report.skipped,
-        "rejected": report.rejected, "unknown_columns": report.unknown, "understood": report.reader.described(language), "rejects": rejects})
+        "rejected": report.rejected, "unknown_columns": report.unknown,
+        "understood": report.reader.described(language), "rejects": rejects})
 
 
 def _told(stopped):
