@@ -57,8 +57,8 @@ class Changes(NamedTuple):
 
 
 def changes_of(lead_id: uuid.UUID, company_id: uuid.UUID | None, limit: int, below: int | None) -> Changes:
-    """The changes of a lead, of a deleted one too, while it was this company's (None: any's): newest first, those with a
-    number `below`. Raises Problem("not_found") for a lead that never was."""
+    """The changes of a lead, of a deleted one too, while it was this company's (None: any's): newest first, those with
+    a number `below`. Raises Problem("not_found") for a lead that never was."""
     seen, parameters = _seen(company_id)
     fields = _FIELDS
     if company_id:
@@ -89,6 +89,8 @@ def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID |
     company's are none), forbidden, the e-mail or id taken, the client or company gone.
     """
     with database.atomic():
+        # One after the other, so that the second finds the lead there.
+        database.execute_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [str(lead_id)])
         there = _is_there(lead_id, company_id, "FOR UPDATE")
         met, parameters = _restorable(company_id)
         if not there and not first(database.execute_sql(
@@ -103,12 +105,9 @@ def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID |
         database.execute_sql("SET LOCAL leads.restoring = 'on'")
         with conflicts_told(email, company_id), database.atomic():
             written = database.execute_sql(REWRITE, [state]) if there else database.execute_sql(_BRING_BACK, [state])
-        if there or written.rowcount:
-            return lead_by_id(lead_id, company_id)
-    if not lead_by_id(lead_id, company_id):
-        raise Problem("id_taken")  # by another company's lead
-    # Another caller has brought it back meanwhile.
-    return restore_lead(lead_id, change, company_id, deleted_too=deleted_too)
+        if not there and not written.rowcount:
+            raise Problem("id_taken")  # by another company's lead, or one that was made this moment
+        return lead_by_id(lead_id, company_id)
 
 
 def purge(days: int) -> Iterator[int]:
@@ -162,9 +161,10 @@ def _restorable(company_id):
     """The condition that the change h is the delete of a lead that this company sees nothing later of: neither a lead
     nor a change, were it that the lead is there and another company's."""
     own, parameters = where(of_company(company_id))
-    later, more = ("(later.company_id = %s OR later.company_id_before = %s)", 2 * [str(company_id)]) if company_id else (
-        "true", [])
-    whose, before = ("h.company_id_before = %s", [str(company_id)]) if company_id else ("true", [])
+    later, more, whose, before = "true", [], "true", []
+    if company_id:
+        later, more = "(later.company_id = %s OR later.company_id_before = %s)", 2 * [str(company_id)]
+        whose, before = "h.company_id_before = %s", [str(company_id)]
     return (f"h.op = 'delete' AND {whose} AND NOT EXISTS (SELECT FROM leads WHERE id = h.lead_id AND {own}) AND "
             "NOT EXISTS (SELECT FROM leads_history later WHERE later.lead_id = h.lead_id AND later.number > h.number "
             f"AND {later})", [*before, *parameters, *more])

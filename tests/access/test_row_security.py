@@ -97,6 +97,21 @@ def test_hand_written_statements_reach_no_other_company(secured, held, statement
     assert kept == [(None,), (None,)]
 
 
+def test_nor_does_the_history(secured, held):
+    url, _ = secured
+    sql(url, "UPDATE leads SET city = 'theirs' WHERE name = 'theirs'; UPDATE leads SET company_id = %s "
+             "WHERE name = 'ours'; DELETE FROM leads WHERE name = 'theirs'", str(THEIRS))
+    kept = "SELECT op FROM leads_history ORDER BY number"
+    assert len(sql(url, kept)) == 7
+    assert names(held, kept) == []
+    act_for(OURS, "admin")
+    assert names(held, kept) == ["create", "gone"]
+    act_for(None, "reader")
+    assert names(held, kept) == [op for op, in sql(url, kept)]
+    with pytest.raises(PeeweeException, match="permission denied"):
+        held.execute_sql("DELETE FROM leads_history")
+
+
 @pytest.mark.parametrize("company", [THEIRS, None, uuid.UUID("3c7e9b21-8f54-4a0d-b6e1-0d2a5f9c8b76")])
 def test_nothing_is_written_for_another_company(held, company):
     act_for(OURS, "admin")

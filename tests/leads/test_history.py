@@ -196,16 +196,15 @@ def test_purge_leaves_what_a_transaction_may_still_stand_before(app, api, db_url
 
 @pytest.fixture
 def callers(db_url):
-    """A function that gives a client of the application with a key of this role and company."""
+    """A function that asks with the key of a role, or of a role and a company."""
     client = create_app(config.load({"DATABASE_URL": db_url, "LEADS_AUTH": "keys"})).test_client()
     sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", OURS, THEIRS)
-    secrets = {}
+    companies = {"": None, " ours": OURS, " theirs": THEIRS}
+    with connected(db_url) as own:
+        secrets = {role + whose: keys.create(own, role + whose, role, company)
+                   for role in ROLE_NAMES for whose, company in companies.items()}
 
     def call(who, method, path, body=None):
-        if who not in secrets:
-            role, _, company = who.partition(" ")
-            with connected(db_url) as own:
-                secrets[who] = keys.create(own, who, role, {"ours": OURS, "theirs": THEIRS}.get(company))
         return client.open(path, method=method, json=body, headers={"X-API-Key": secrets[who], "X-Request-ID": "q-1"})
     yield call
     act_for_nobody()
