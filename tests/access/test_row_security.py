@@ -312,5 +312,6 @@ def test_the_operators_commands_see_everything(secured, tmp_path):
     environ = {"DATABASE_URL": held_url, "LEADS_AUTH": "keys", "LEADS_RLS": "1"}
     assert flask("export", **environ).stdout.count("\n") == 4
     (tmp_path / "leads.csv").write_text("name,email\nneuf,neuf@x.fr\nours,ours@x.fr\n")
-    assert flask("import", tmp_path / "leads.csv", **environ).stdout == (
-        "1 created, 0 updated, 1 skipped, 0 rejected\n")
+    counts, run = flask("import", tmp_path / "leads.csv", **environ).stdout.splitlines()
+    assert counts == "1 created, 0 updated, 1 skipped, 0 rejected"
+    assert flask("undo-import", run.removeprefix("run "), **environ).stdout == "1 deleted, 0 as they were, 0 left\n"

@@ -159,11 +159,12 @@ _SECURITY = {
 }
 _LEAD = object_of(**{name: _column_schema(name) for name in LEAD_COLUMNS})
 _FAILURE = object_of(
-    ("existing_id", "line", "field"), success={"const": False}, data={"type": "null"}, error=TEXT,
+    ("existing_id", "line", "field", "run"), success={"const": False}, data={"type": "null"}, error=TEXT,
     code={"type": "string", "enum": [*PROBLEMS]},
     detail={"description": "The sentence again; on 422 an object, field to list of messages.",
             "type": ["string", "object"], "additionalProperties": list_of(TEXT)},
     existing_id={"type": ["string", "null"], "format": "uuid",
                  "description": "With email_taken: the lead that has it."},
     line={**NUMBER, "description": "When an import ends at a conflict: the row's line."},
-    field={**TEXT, "description": "With foreign_key: the field whose row is unknown."})
+    field={**TEXT, "description": "With foreign_key: the field whose row is unknown."},
+    run={**UUID, "description": "Of an import that was stopped: what `flask leads undo-import` takes."})
