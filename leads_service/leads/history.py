@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from leads_service.contract.lead import LEAD_COLUMNS
-from leads_service.contract.problems import LEAD_NOT_FOUND, Problem, validation_problem
+from leads_service.contract.problems import LEAD_NOT_FOUND, Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.database.pool import database, first, select
 from leads_service.leads.filters import of_company, where
@@ -146,7 +146,7 @@ def _state(lead_id, change, company_id):
         f"FROM leads_history h WHERE lead_id = %s AND {which} AND {seen} ORDER BY number DESC LIMIT 1) AS was",
         [str(lead_id), *parameters, *own]).fetchone()
     if found is None:
-        raise validation_problem({"to": [NO_SUCH_CHANGE.format(change=change)]})
+        raise Problem("not_found", NO_SUCH_CHANGE.format(change=change))
     return found
 
 

@@ -56,7 +56,7 @@ def deleted():
 
 @blueprint.post("/<lead_id>/restore")
 @promise(Role.EDITOR, {200: LEAD_ANSWER}, body=json_body_of("Restore", RestoreBody(), {"to": 12}), body_required=False,
-         fails=("forbidden", "email_taken", "id_taken", "foreign_key"))
+         fails=("email_taken", "id_taken", "foreign_key"))
 def restore(lead_id):
     """Make a lead what it was right after a change, or bring a deleted one back, which only an admin may."""
     lead_id = uuid_of(lead_id)
