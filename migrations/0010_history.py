@@ -51,9 +51,11 @@ _INDEXES = {
     "idx_leads_history_deleted_company": "leads_history (company_id_before, number) WHERE op = 'delete'",
 }
 # As the owner, since whoever may change leads must neither need rights on the history nor have them; and with the
-# temporary tables last, where a table of the caller's by one of these names is not met.
+# temporary tables last, where a table of the caller's by one of these names is not met. A plan that was made while the
+# history was small would read all of it for each row of an import.
 _FUNCTION = """
-    CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp AS $$
+    CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
+    SET enable_seqscan = off AS $$
     DECLARE
         own_epoch CONSTANT bigint := leads_epoch();
         caller CONSTANT text := coalesce(nullif(current_setting('leads.caller', true), ''), session_user);

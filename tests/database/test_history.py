@@ -173,6 +173,20 @@ def test_ids_of_another_epoch_are_no_past(url):
     assert sql(url, "SELECT transaction < '999999999999' FROM leads_history WHERE op = 'update'") == [(True,)]
 
 
+def test_the_change_before_is_looked_up_by_its_index_however_small_the_history_was(url):
+    made(url)
+    sql(url, "VACUUM ANALYZE leads_history")
+    looks = ("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'idx_leads_history_lead'",
+             "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'leads_history'")
+    before = [sql(url, look)[0][0] for look in looks]
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO leads (name) SELECT n FROM generate_series(1, 50) AS n")
+        connection.commit()
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        connection.commit()
+    assert [sql(url, look)[0][0] - known for look, known in zip(looks, before, strict=True)] == [50, 0]
+
+
 def test_tests_begin_with_an_empty_history(url):
     made(url)
     empty(url)
