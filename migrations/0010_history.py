@@ -2,7 +2,7 @@
 
 One table is the audit trail, the source of restore and the change feed. What a create made is not kept again: the lead
 right after a change is the lead as it is now with what every later change replaced put back, so an import adds some
-two hundred bytes a lead, not a second copy of it. What ends that chain holds the whole lead: a delete, and `gone`,
+three hundred bytes a lead, not a second copy of it. What ends that chain holds the whole lead: a delete, and `gone`,
 which stands beside the update by which a lead leaves a company, so that nobody needs what happened in one company to
 tell what was in another.
 
