@@ -18,7 +18,7 @@ from leads_service.web.description import openapi
 from leads_service.web.description.route import Rest, Segment
 from leads_service.web.pages import docs
 from leads_service.web.process import observability
-from leads_service.web.routes import files, health, leads
+from leads_service.web.routes import files, health, history, leads
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -55,7 +55,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     authorization.register(app, settings)
     if not settings.auth:
         origins.register(app, settings.allowed_origins)
-    for blueprint in (leads.blueprint, files.blueprint, health.blueprint, docs.blueprint):
+    for blueprint in (leads.blueprint, history.blueprint, files.blueprint, health.blueprint, docs.blueprint):
         app.register_blueprint(blueprint)
     app.extensions["leads_openapi"] = openapi.document(app)
     if settings.allowed_origins:

@@ -27,6 +27,8 @@ from leads_service.database import migrator
 from leads_service.database.acting import IMPORT, OPERATOR, act_for_operator
 from leads_service.database.failures import database_problem, driver_message
 from leads_service.database.pool import database
+from leads_service.leads.history import purge
+from leads_service.leads.undo import is_run, undo_import
 from leads_service.transfer.exporting import ExportError, export_leads
 from leads_service.transfer.files.formats import EXPORT_TYPES, ON_CONFLICT, ExportQuery
 from leads_service.transfer.importing import ImportStopped, import_leads
@@ -61,7 +63,8 @@ def _one_sentence():
     except PeeweeException as error:
         raise click.ClickException(f"The database refused: {driver_message(error)}.") from error
     except ImportStopped as stopped:
-        ended = click.ClickException(f"{_why(stopped.__cause__)} {in_language(stopped.done, 'en')}")
+        run = "" if stopped.undone else f" Run {stopped.report.run}."
+        ended = click.ClickException(f"{_why(stopped.__cause__)} {in_language(stopped.done, 'en')}{run}")
         ended.exit_code = stopped.__cause__.code if isinstance(stopped.__cause__, SystemExit) else 1
         raise ended from stopped
 
@@ -187,7 +190,29 @@ def import_(source, on_conflict, dry_run, rejects, defaults, words):
         click.echo(f"No column, kept in notes: {', '.join(report.unknown)}")
     click.echo(f"{report.created} created, {report.updated} updated, {report.skipped} skipped, "
                f"{report.rejected} rejected" + " (dry run: nothing was written)" * dry_run)
+    if report.run:
+        click.echo(f"run {report.run}")
     if report.rejected:
+        raise SystemExit(1)
+
+
+@leads.command("undo-import")
+@click.argument("run", type=click.UUID)
+def undo_import_(run):
+    """Take back what the import RUN created or changed, save leads that were changed since, which it names. Exit status
+    0 when none was left; can be repeated."""
+    deleted = restored = left = 0
+    with _one_sentence():
+        database.lift_time_limit()
+        if not is_run(run):
+            raise click.ClickException(f"The history has no import {run}.")
+        for undone in undo_import(run):
+            deleted, restored, left = deleted + undone.deleted, restored + undone.restored, left + len(undone.left)
+            for each in undone.left:
+                why = each.code or f"changed by {each.who} on {each.at:%Y-%m-%d %H:%M:%S}"
+                click.echo(f"left: {each.lead_id}  {each.name}  {why}")
+    click.echo(f"{deleted} deleted, {restored} as they were, {left} left")
+    if left:
         raise SystemExit(1)
 
 
@@ -246,6 +271,21 @@ def export(format, **filters):
         output = click.get_binary_stream("stdout")
         for piece in export_leads(database, selection, prefix, format, None):
             output.write(piece)
+
+
+@leads.group()
+def history():
+    """What PostgreSQL keeps of every change of a lead."""
+
+
+@history.command("purge")
+@click.option("--older-than", "days", type=click.IntRange(1, 36500), metavar="DAYS", required=True,
+              help="Forget changes of over DAYS days ago.")
+def purge_(days):
+    """Forget the changes of long ago: no history and no feed has them any more, and nothing is restored from them."""
+    with _one_sentence():
+        database.lift_time_limit()
+        click.echo(f"{sum(purge(days))} changes forgotten")
 
 
 @leads.group()

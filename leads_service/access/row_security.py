@@ -12,15 +12,21 @@ _OPEN = "leads_open"
 _WHOSE = "(SELECT current_setting('leads.company_id', true)) IN ('*', company_id::text)"
 _WRITES = "(SELECT current_setting('leads.role', true)) IN ('editor', 'admin')"
 _DELETES = "(SELECT current_setting('leads.role', true)) = 'admin'"
-_POLICIES = {
-    _OPEN: "FOR ALL TO public USING (true) WITH CHECK (true)",
+_EVERYBODY = "FOR ALL TO public USING (true) WITH CHECK (true)"
+_POLICIES = {"leads": {
+    _OPEN: _EVERYBODY,
     "leads_company": f"AS RESTRICTIVE FOR ALL TO {{role}} USING ({_WHOSE}) WITH CHECK ({_WHOSE})",
     "leads_insert": f"AS RESTRICTIVE FOR INSERT TO {{role}} WITH CHECK ({_WRITES})",
     "leads_update": f"AS RESTRICTIVE FOR UPDATE TO {{role}} USING ({_WRITES}) WITH CHECK ({_WRITES})",
     "leads_delete": f"AS RESTRICTIVE FOR DELETE TO {{role}} USING ({_DELETES})",
-}
+}, "leads_history": {
+    _OPEN: _EVERYBODY,
+    # What a lead was when it left the company is the company's; what it became is not.
+    "leads_company": f"AS RESTRICTIVE FOR SELECT TO {{role}} USING ({_WHOSE} OR (op IN ('delete', 'gone') AND "
+                     "(SELECT current_setting('leads.company_id', true)) = company_id_before::text))",
+}}
 _GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads", "SELECT, INSERT": "clients",
-           "SELECT": "companies, leads_keys, leads_migrations"}
+           "SELECT": "companies, leads_keys, leads_migrations, leads_history, leads_history_purged"}
 _FUNCTION = "leads_client_is_open(uuid, uuid)"
 
 
@@ -44,15 +50,16 @@ def enable(database: Database, role: str) -> None:
         if free:
             raise RowSecurityError(f"Row security cannot hold {role}: it is a superuser, has BYPASSRLS or owns the "
                                    "table leads, or can become a role that does.")
-        policies = _policies(database)
-        others = [name for name in policies if name not in _POLICIES]
-        if others or (_secured(database) and not policies):
-            raise RowSecurityError(f"The table leads has row security of its own ({', '.join(others) or 'no policy'}), "
-                                   "which this would open: drop it first.")
-        _drop(database)
-        for name, policy in _POLICIES.items():
-            database.execute_sql(f"CREATE POLICY {name} ON leads {policy.format(role=quoted)}")
-        database.execute_sql("ALTER TABLE leads ENABLE ROW LEVEL SECURITY")
+        for table, ours in _POLICIES.items():
+            policies = _policies(database, table)
+            others = [name for name in policies if name not in ours]
+            if others or (_secured(database, table) and not policies):
+                raise RowSecurityError(f"The table {table} has row security of its own "
+                                       f"({', '.join(others) or 'no policy'}), which this would open: drop it first.")
+            _drop(database, table)
+            for name, policy in ours.items():
+                database.execute_sql(f"CREATE POLICY {name} ON {table} {policy.format(role=quoted)}")
+            database.execute_sql(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         for rights, tables in _GRANTS.items():
             database.execute_sql(f"GRANT {rights} ON {tables} TO {quoted}")
         # It tells of every company's clients.
@@ -63,11 +70,12 @@ def enable(database: Database, role: str) -> None:
 def disable(database: Database) -> bool:
     """Undo `enable`, the grants apart; False when there was nothing to undo. Needs the table's owner."""
     with _locked(database):
-        if _OPEN not in _policies(database):
+        if _OPEN not in _policies(database, "leads"):
             return False
-        _drop(database)
-        if not _policies(database):
-            database.execute_sql("ALTER TABLE leads DISABLE ROW LEVEL SECURITY")
+        for table in _POLICIES:
+            _drop(database, table)
+            if not _policies(database, table):
+                database.execute_sql(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
         database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTION} TO PUBLIC")
         return True
 
@@ -77,20 +85,19 @@ def _locked(database):
     """A transaction that gives a lock up rather than have every query queue behind it."""
     with database.atomic():
         database.execute_sql("SET LOCAL lock_timeout = '5s'")
-        database.execute_sql("LOCK TABLE leads")
+        database.execute_sql("LOCK TABLE leads, leads_history")
         yield
 
 
-def _policies(database):
+def _policies(database, table):
     return [name for name, in database.execute_sql(
-        "SELECT polname FROM pg_policy WHERE polrelid = 'leads'::regclass ORDER BY polname")]
+        "SELECT polname FROM pg_policy WHERE polrelid = %s::regclass ORDER BY polname", (table,))]
 
 
-def _secured(database):
-    return database.execute_sql(
-        "SELECT relrowsecurity FROM pg_class WHERE oid = 'leads'::regclass").fetchone()[0]
+def _secured(database, table):
+    return database.execute_sql("SELECT relrowsecurity FROM pg_class WHERE oid = %s::regclass", (table,)).fetchone()[0]
 
 
-def _drop(database):
-    for name in _POLICIES:
-        database.execute_sql(f"DROP POLICY IF EXISTS {name} ON leads")
+def _drop(database, table):
+    for name in _POLICIES[table]:
+        database.execute_sql(f"DROP POLICY IF EXISTS {name} ON {table}")

@@ -145,6 +145,12 @@ class ConvertBody(_Body):
     client_id = Uuid(allow_none=True)
 
 
+class RestoreBody(_Body):
+    """The number of the change to go back to; without it, a deleted lead comes back as it was."""
+
+    to = WholeNumber(1, 10**18, allow_none=True)
+
+
 # A lead's columns in the order in which callers see them.
 LEAD_COLUMNS = (
     "id", "name", "email", "phone", "source", "stage", "status", "interest_level", "notes", "tags", "address", "city",

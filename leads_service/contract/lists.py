@@ -38,6 +38,16 @@ SORTS = {
 }
 
 
+CHANGES = "changes"  # the listing of a cursor of changes, which stand in the order of their numbers
+_ORDERS = SORTS | {CHANGES: {"number": "bigint"}}
+
+
+def _number(key):
+    if not re.fullmatch("[0-9]{1,18}", key, re.ASCII):
+        raise ValueError("no number of a change")
+    return key
+
+
 def _whole(key):
     if not re.fullmatch("-?[0-9]{1,9}", key, re.ASCII):
         raise ValueError("no whole number that a column holds")
@@ -72,7 +82,7 @@ def _unicode(key):
 
 # What a key of a cursor must be to be one, by its PostgreSQL type: each gives the key as PostgreSQL reads it.
 _KEY_PARSERS = {"timestamptz": _moment, "uuid": _uuid, "text": _unicode, "int": _whole,
-                "real": _share}
+                "bigint": _number, "real": _share}
 
 
 class Cursor(NamedTuple):
@@ -89,7 +99,7 @@ class Cursor(NamedTuple):
     def decode(cls, text: str) -> "Cursor":
         """The cursor that `encode` wrote; raises ValueError for a text that it cannot have written."""
         listing, keys = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-        order = SORTS.get(listing.lstrip("-").partition(".")[0], {})
+        order = _ORDERS.get(listing.lstrip("-").partition(".")[0], {})
         return cls(listing, tuple(_KEY_PARSERS[kind](_unicode(key))
                                   for key, kind in zip(keys, order.values(), strict=True)))
 
@@ -193,6 +203,27 @@ class ListQuery(SelectionQuery):
         if errors:
             raise ValidationError(errors)
         return listing
+
+
+class ChangesCursor(CursorText):
+    """A `next_cursor` of changes; gives the number of the change that it stands behind."""
+
+    described = {"description": "The next_cursor of the page before."}
+
+    def _meaning(self, text):
+        cursor = super()._meaning(text)
+        if cursor.listing != CHANGES:
+            raise ValidationError(BAD_CURSOR)
+        return int(cursor.keys[0])
+
+
+class ChangesQuery(Schema):
+    """The parameters of lists of changes; loads to `limit` and, where it was given, `cursor`."""
+
+    error_messages = {"unknown": UNKNOWN_PARAMETER}
+
+    limit = WholeNumber(1, MAX_LIMIT, typed=True, load_default=100)
+    cursor = ChangesCursor()
 
 
 # The names of the filters; leads/filters.py says what each is in SQL.

@@ -2,7 +2,8 @@
 
 Both are settings that end with the transaction, so that the next one on a pooler's connection starts without: row
 security asks for `leads.company_id` and `leads.role`, without which it shows and writes no lead; a trigger on a write
-may ask for `leads.caller` and `leads.request_id` (blank: nobody said), row security or not.
+may ask for `leads.caller`, `leads.request_id` and `leads.import_run` (blank: nobody said), row security or not. The
+history does (migrations/0010_history.py).
 """
 
 import uuid
@@ -16,13 +17,14 @@ LONGEST_CALLER = 255  # characters of a caller's name that PostgreSQL is told; a
 
 
 class Acting(NamedTuple):
-    """For whom and by whom: a company's id or "*" and a role, None: no lead is theirs; a caller's name and the id of
-    their request, None: nobody said."""
+    """For whom and by whom: a company's id or "*" and a role, None: no lead is theirs; a caller's name, the id of their
+    request and that of an import's run, None: nobody said."""
 
     company: str | None = None
     role: str | None = None
     caller: str | None = None
     request_id: str | None = None
+    import_run: str | None = None
     is_operator: bool = False
 
     def scope(self) -> str:
@@ -31,7 +33,8 @@ class Acting(NamedTuple):
 
     def author(self) -> str:
         """The SQL that tells who makes the transaction."""
-        return _set("leads.caller", self.caller) + _set("leads.request_id", self.request_id)
+        return _set("leads.caller", self.caller) + _set("leads.request_id", self.request_id) + _set(
+            "leads.import_run", self.import_run)
 
 
 _NOBODY = Acting()
@@ -49,9 +52,10 @@ def act_for_operator() -> None:
     acting_for.set(Acting("*", "admin", OPERATOR, is_operator=True))
 
 
-def act_as_import() -> None:
-    """Say that an import makes them, on behalf of whom they are for already."""
-    acting_for.set(acting_for.get()._replace(caller=IMPORT))
+def act_as_import(run: uuid.UUID | None) -> None:
+    """Say that the import of this run (None: of one that leaves nothing) makes them, on behalf of whom they are for
+    already."""
+    acting_for.set(acting_for.get()._replace(caller=IMPORT, import_run=run and str(run)))
 
 
 def act_for_nobody(_=None) -> None:

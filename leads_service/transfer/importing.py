@@ -27,12 +27,14 @@ _NOTHING = Sentence("Rien n'a été écrit.", "Nothing was written.")
 
 @dataclass
 class Report:
-    """What became of the rows, and (`reader`) what was understood of them."""
+    """What became of the rows, and (`reader`) what was understood of them. `run` names the import in the history, for
+    leads/undo.py to take it back; a dry run has none."""
 
     created: int = 0
     updated: int = 0
     skipped: int = 0
     rejected: int = 0
+    run: uuid.UUID | None = field(default=None, compare=False)
     reader: Reader | None = field(default=None, compare=False)
 
     @property
@@ -81,7 +83,7 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
     """
     reader = Reader(source, rules, defaults or {}, company_id, words)
     writer = Writer(database, on_conflict, dry_run, company_id)
-    report = Report(reader=reader)
+    report = Report(reader=reader, run=None if dry_run else uuid.uuid4())
     line = 1  # of the first row that is not settled
     beside = 0.0
 
@@ -108,7 +110,7 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
     with ThreadPoolExecutor(1) as thread:
         before = failure = None
         acting = contextvars.copy_context()  # for whom, which the database asks of the thread that it is used in
-        acting.run(act_as_import)
+        acting.run(act_as_import, report.run)
 
         def timed(action, *arguments):
             nonlocal beside

@@ -3,7 +3,7 @@
 from flask import current_app, request
 from gunicorn.http.errors import ParseException
 
-from leads_service.contract.lead import ConvertBody, LeadBody
+from leads_service.contract.lead import ConvertBody, LeadBody, RestoreBody
 from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.contract.strict_json import parse_json
@@ -55,6 +55,7 @@ class Bodies:
         self.create = LeadBody(settings.phone_prefix)
         self.update = LeadBody(settings.phone_prefix, partial=True)
         self.convert = ConvertBody()
+        self.restore = RestoreBody()
 
 
 def bodies() -> Bodies:

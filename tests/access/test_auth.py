@@ -60,6 +60,9 @@ ROUTES = {
     ("PATCH", "leads.update_lead"): (f"/leads/{LEAD}", NEW, f"{EDITORS} 404"),
     ("POST", "leads.convert"): (f"/leads/{LEAD}/convert", None, f"{EDITORS} 404"),
     ("DELETE", "leads.delete_lead"): (f"/leads/{LEAD}", None, f"{ADMINS} 404"),
+    ("GET", "history.lead_history"): (f"/leads/{LEAD}/history", None, f"{READERS} 404"),
+    ("GET", "history.deleted"): ("/leads/deleted", None, f"{ADMINS} 200"),
+    ("POST", "history.restore"): (f"/leads/{LEAD}/restore", None, f"{EDITORS} 404"),
     ("GET", "files.export"): ("/leads/export?format=ndjson", None, f"{ADMINS} 200"),
     ("POST", "files.import_"): ("/leads/import?on_conflict=update", [{"id": LEAD, "name": "Import"}], f"{ADMINS} 200"),
 }

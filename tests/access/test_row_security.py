@@ -19,16 +19,11 @@ from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import Database, database
 from leads_service.web.description.route import promise
 from real.pgbouncer import PGBOUNCER, pgbouncer
-from real.postgres import connected, empty, sql
+from real.postgres import as_role, connected, empty, sql
 from real.service import flask
 
 OURS, THEIRS = (uuid.UUID(f"00000000-0000-4000-8000-0000000000d{n}") for n in (1, 2))
 EVERY = "SELECT name FROM leads ORDER BY name"
-
-
-def as_role(url, role):
-    parts = urllib.parse.urlsplit(url)
-    return parts._replace(netloc=f"{role}:{role}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +95,21 @@ def test_hand_written_statements_reach_no_other_company(secured, held, statement
     assert "ours" in rows[0]
     kept = sql(secured[0], "SELECT city FROM leads WHERE name <> 'ours'")
     assert kept == [(None,), (None,)]
+
+
+def test_nor_does_the_history(secured, held):
+    url, _ = secured
+    sql(url, "UPDATE leads SET city = 'theirs' WHERE name = 'theirs'; UPDATE leads SET company_id = %s "
+             "WHERE name = 'ours'; DELETE FROM leads WHERE name = 'theirs'", str(THEIRS))
+    kept = "SELECT op FROM leads_history ORDER BY number"
+    assert len(sql(url, kept)) == 7
+    assert names(held, kept) == []
+    act_for(OURS, "admin")
+    assert names(held, kept) == ["create", "gone"]
+    act_for(None, "reader")
+    assert names(held, kept) == [op for op, in sql(url, kept)]
+    with pytest.raises(PeeweeException, match="permission denied"):
+        held.execute_sql("DELETE FROM leads_history")
 
 
 @pytest.mark.parametrize("company", [THEIRS, None, uuid.UUID("3c7e9b21-8f54-4a0d-b6e1-0d2a5f9c8b76")])
@@ -198,7 +208,7 @@ def test_it_can_be_repeated_and_undone(secured):
     url, held_url = secured
     policies = "SELECT polname FROM pg_policy UNION ALL SELECT 'on' FROM pg_class WHERE relrowsecurity ORDER BY 1"
     enabled = sql(url, policies)
-    assert len(enabled) == 6
+    assert len(enabled) == 9
     role = urllib.parse.urlsplit(held_url).username
     assert flask("rls", "enable", role, DATABASE_URL=url).stdout.startswith(f"Row security holds {role}.")
     assert sql(url, policies) == enabled
@@ -302,5 +312,6 @@ def test_the_operators_commands_see_everything(secured, tmp_path):
     environ = {"DATABASE_URL": held_url, "LEADS_AUTH": "keys", "LEADS_RLS": "1"}
     assert flask("export", **environ).stdout.count("\n") == 4
     (tmp_path / "leads.csv").write_text("name,email\nneuf,neuf@x.fr\nours,ours@x.fr\n")
-    assert flask("import", tmp_path / "leads.csv", **environ).stdout == (
-        "1 created, 0 updated, 1 skipped, 0 rejected\n")
+    counts, run = flask("import", tmp_path / "leads.csv", **environ).stdout.splitlines()
+    assert counts == "1 created, 0 updated, 1 skipped, 0 rejected"
+    assert flask("undo-import", run.removeprefix("run "), **environ).stdout == "1 deleted, 0 as they were, 0 left\n"

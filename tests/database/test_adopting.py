@@ -6,8 +6,9 @@ import uuid
 import psycopg2
 import pytest
 
+from leads_service.database import migrator
 from real.migrations import NAMES, TABLES, applied, apply_all, catalog, revert_all, rows, sentence
-from real.postgres import sql
+from real.postgres import connected, sql
 from real.service import flask, service
 
 # What the ERP's own scripts made: the same columns without a default for id, keys under names of their own.
@@ -164,3 +165,18 @@ def test_e_mails_in_two_clients_are_warned_of(make_database):
     assert "1 e-mail address(es) stand in more than one row of clients" in ended.stderr
     assert "index uq_clients_email_lower" not in catalog(url)
     assert rows(url) == before
+
+
+def test_an_adopted_database_keeps_it_and_gives_it_back(make_database):
+    url = adopted(make_database, ADOPTED_KEYS, ADOPTED_INDEXES, ADOPTED_TRIGGER, ADOPTED_ROWS)
+    apply_all(url, "0009_text")
+    before = catalog(url)
+    apply_all(url)
+    history = "SELECT op, before, after FROM leads_history"
+    assert sql(url, history) == []  # what was there has no past
+    sql(url, "UPDATE leads SET city = 'Aix' WHERE name = 'Hélène'")
+    assert sql(url, history) == [("update", {"city": None}, {"city": "Aix"})]
+    with connected(url) as own:
+        assert list(migrator.down(own, "0009_text"))[-1] == "0010_history"
+    assert catalog(url) == before
+    assert sql(url, "DELETE FROM leads RETURNING true")

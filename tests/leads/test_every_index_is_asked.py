@@ -8,6 +8,7 @@ from werkzeug.datastructures import MultiDict
 from leads_service.contract.lists import ListQuery, load_query
 from leads_service.database import migrator
 from leads_service.database.pool import Database, reads_from
+from leads_service.leads.history import deleted_leads
 from leads_service.leads.pages import page
 from real.postgres import connected, sql
 
@@ -44,6 +45,13 @@ ASKED = {
     "idx_leads_client_id": "DELETE FROM leads WHERE client_id = gen_random_uuid()",  # what deleting a client runs
     "uq_leads_email_lower": "SELECT id FROM leads WHERE lower(email) = lower('7@x.fr')",
     "leads_pkey": "SELECT FROM leads WHERE id = gen_random_uuid()",
+    "idx_leads_history_lead": f"SELECT FROM leads_history WHERE lead_id = '{COMPANY}' ORDER BY number DESC LIMIT 1",
+    "idx_leads_history_feed": "SELECT number FROM leads_history WHERE transaction < '9' ORDER BY transaction, number "
+                              "LIMIT 9",
+    "idx_leads_history_run": f"SELECT DISTINCT lead_id FROM leads_history WHERE run = '{COMPANY}' ORDER BY lead_id",
+    "idx_leads_history_deleted": None,  # all deleted leads
+    "idx_leads_history_deleted_company": COMPANY,  # those of this company
+    "leads_history_pkey": "DELETE FROM leads_history WHERE number = 7",
 }
 PROMISED = {"idx_leads_source_created"}  # to others who read the table; the service has idx_leads_source
 
@@ -83,14 +91,16 @@ def test_every_index_is_asked(filled_url, index, asked):
     try:
         own.execute_sql("SET enable_seqscan = off")
         own.execute_sql("SET enable_sort = off")
-        if asked.startswith(("SELECT", "DELETE")):
+        if asked in (None, COMPANY):
+            deleted_leads(asked, 9, None)
+        elif asked.startswith(("SELECT", "DELETE")):
             own.execute_sql(asked)
         else:
             pairs = [pair.split("=") for pair in asked.replace("%23", "#").split("&") if "=" in pair]
             page(load_query(ListQuery(), MultiDict(pairs)), "+33", COMPANY if asked == "company_id" else None)
         assert f" {index} " in own.plans, own.plans
         # An order is read from its index; at most the rows of one span are put in order (an incremental sort).
-        assert "q=" in asked or "->  Sort " not in own.plans, own.plans
+        assert "q=" in str(asked) or "->  Sort " not in own.plans, own.plans
     finally:
         reads_from.reset(token)
         own.close_all()
@@ -98,5 +108,5 @@ def test_every_index_is_asked(filled_url, index, asked):
 
 def test_no_index_is_unheard_of(filled_url):
     found = {name for (name,) in sql(filled_url, "SELECT indexrelid::regclass::text FROM pg_index "
-                                                 "WHERE indrelid = 'leads'::regclass")}
+                                                 "WHERE indrelid IN ('leads'::regclass, 'leads_history'::regclass)")}
     assert found == ASKED.keys() | PROMISED

@@ -132,8 +132,9 @@ def make_sound(case):
         case.query.pop("cursor", None)
         if case.query.get("sort") == "relevance":
             case.query["sort"] = "name"
-    if positive and isinstance(case.body, dict) and isinstance(case.body.get("interest_level"), float):
-        case.body["interest_level"] = int(case.body["interest_level"])  # to JSON Schema 69.0 is an integer
+    for name in ("interest_level", "to"):
+        if positive and isinstance(case.body, dict) and isinstance(case.body.get(name), float):
+            case.body[name] = int(case.body[name])  # to JSON Schema 69.0 is an integer
     if positive and isinstance(case.body, dict) and case.body.get("email"):
         # JSON Schema's format knows no bound of an address's labels, and none of domains that mail never reaches.
         case.body["email"] = f"{uuid.uuid4().hex}@example.com"

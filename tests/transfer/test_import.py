@@ -26,7 +26,8 @@ def counts(report):
 def test_a_native_file_arrives_whole(write, db_url, api):
     path = write("\ufeff" + NATIVE + ROW)
     done = flask("import", path, DATABASE_URL=db_url)
-    assert (done.returncode, done.stdout) == (0, "1 created, 0 updated, 0 skipped, 0 rejected\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.partition("run ")[0] == "1 created, 0 updated, 0 skipped, 0 rejected\n"
     assert api.get("/leads/").data == [{
         "id": IDS[1], "name": "Zoé", "email": "Zoe@example.com", "phone": "+3361234",
         "source": "web", "stage": "new", "status": "active", "interest_level": 7, "notes": {"a": [1]},
@@ -92,7 +93,7 @@ def test_standard_input(db_url):
     done = subprocess.run([sys.executable, "-m", "flask", "leads", "import", "-", "--default", "owner=Bob", "--default",
                            "statut=Perdu"], input="name,owner\nA,\nB,Zoé\n", text=True, capture_output=True, cwd=ROOT,
                           env=os.environ | {"DATABASE_URL": db_url}, timeout=60)
-    assert done.stdout == "2 created, 0 updated, 0 skipped, 0 rejected\n", done.stderr
+    assert done.stdout.partition("run ")[0] == "2 created, 0 updated, 0 skipped, 0 rejected\n", done.stderr
     assert sql(db_url, "SELECT name, owner, status FROM leads ORDER BY 1") == [
         ("A", "Bob", "archived"), ("B", "Zoé", "archived")]
 

@@ -65,7 +65,8 @@ def test_the_legacy_table_itself(db_url, make_database, api):
     sql(old, "INSERT INTO old_leads (id, name) SELECT gen_random_uuid(), 'x' || i FROM generate_series(1, 5001) i")
     source = old.replace("postgresql://", "postgresql+psycopg2://")
     source += ("&" if "?" in old else "?") + "table=public.old_leads"
-    assert flask("import", source, DATABASE_URL=db_url).stdout == "5002 created, 0 updated, 0 skipped, 0 rejected\n"
+    said = flask("import", source, DATABASE_URL=db_url).stdout
+    assert said.partition("run ")[0] == "5002 created, 0 updated, 0 skipped, 0 rejected\n"
     check_legacy(api)
     done = flask("verify", source, DATABASE_URL=db_url)
     assert done.returncode == 0, done.stdout
@@ -77,7 +78,7 @@ def test_rejects_corrected_and_brought_again_complete_the_move(write, db_url, tm
     path = write(legacy_csv(*(legacy_row(number, **bad.get(number, {})) for number in range(8))))
     rejects = tmp_path / "rejects.csv"
     done = flask("import", path, "--rejects", rejects, DATABASE_URL=db_url)
-    assert (done.returncode, done.stdout) == (1, "5 created, 0 updated, 0 skipped, 3 rejected\n")
+    assert (done.returncode, done.stdout.partition("run ")[0]) == (1, "5 created, 0 updated, 0 skipped, 3 rejected\n")
     rows = list(csv.DictReader(io.StringIO(rejects.read_bytes().decode(), newline="")))
     assert [(row["line"], row["column"], row["code"]) for row in rows] == [
         ("4", "email", "validation_failed"), ("6", "name; status", "validation_failed"),
@@ -88,7 +89,8 @@ def test_rejects_corrected_and_brought_again_complete_the_move(write, db_url, tm
     text = rejects.read_text().replace("nope", "two@example.com").replace("?", "Perdu").replace("hier", "2025-01-01")
     corrected = write(text.replace(f"{IDS[4]},,", f"{IDS[4]},Zoé,"), "corrected.csv")
     done = flask("import", corrected, DATABASE_URL=db_url)
-    assert (done.returncode, done.stdout) == (0, "3 created, 0 updated, 0 skipped, 0 rejected\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.partition("run ")[0] == "3 created, 0 updated, 0 skipped, 0 rejected\n"
     assert flask("verify", corrected, DATABASE_URL=db_url).returncode == 0
     done = flask("verify", path, DATABASE_URL=db_url)
     assert (done.returncode, "breaking a rule: 3 (3 of them corrected in the table)" in done.stdout) == (0, True)

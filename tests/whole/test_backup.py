@@ -12,7 +12,10 @@ from real.service import ROOT, service, until
 
 BACKUP = (ROOT / "docs" / "running.md").read_text().partition("\n## Backup\n")[2].partition("\n## ")[0]
 DUMP, RESTORE, EMBEDDED = re.findall(r"^```bash\n(.+?)^```", BACKUP, re.MULTILINE | re.DOTALL)
-TABLES = ("leads", "clients", "companies", "leads_migrations", "leads_migrations_made")
+TABLES = ("leads", "clients", "companies", "leads_migrations", "leads_migrations_made", "leads_history",
+          "leads_history_purged")
+
+EPOCH = "SELECT leads_epoch()"
 
 
 def run(commands, data_dir, folder):
@@ -47,8 +50,10 @@ def test_what_was_dumped_is_restored_and_serves(folder, tmp_path):
     new = tmp_path / "new"
     with service(tmp_path / "log", LEADS_DATA_DIR=new, WEB_CONCURRENCY=1) as (_, caller):
         lost = caller.make(name="Après la sauvegarde")
-        run(EMBEDDED + RESTORE, new, folder)
         url = embedded.start(new)
+        before = sql(url, EPOCH)
+        run(EMBEDDED + RESTORE, new, folder)
+        assert len({*before, *sql(url, EPOCH), *sql(embedded.start(folder / "old"), EPOCH)}) == 3
         assert everything(url) == everything(embedded.start(folder / "old"))
         assert caller.get("/health/ready").status == 200
         assert caller.get(f"/leads/{lost['id']}").status == 404
@@ -67,3 +72,4 @@ def test_an_empty_database_takes_it_too(folder):
     sql(url, "CREATE DATABASE empty")
     run(EMBEDDED.replace("/postgres?", "/empty?") + RESTORE, folder / "old", folder)
     assert everything(url.replace("/postgres?", "/empty?")) == everything(url)
+    assert sql(url.replace("/postgres?", "/empty?"), EPOCH) != sql(url, EPOCH)

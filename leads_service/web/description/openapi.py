@@ -12,7 +12,7 @@ from leads_service.contract.sentences import in_language
 from leads_service.contract.vocabulary import STAGES, STATUSES
 from leads_service.web.authorization import NOBODY_IS_ASKED
 from leads_service.web.description.route import PUBLIC, promise_of
-from leads_service.web.description.shapes import NUMBER, TEXT, UUID, VERSION, list_of, object_of, parameters
+from leads_service.web.description.shapes import NUMBER, TEXT, TIME, UUID, VERSION, list_of, object_of, parameters
 
 
 def described_rules(app: Flask) -> list:
@@ -132,13 +132,12 @@ _ANSWERED = {
     Status: {**TEXT, "description": f"One of {', '.join(STATUSES)}."},
 }
 _NEVER_NULL = (WholeNumber, Notes, Tags, Activities)
-_TIME = {"type": "string", "format": "date-time"}
 
 
 def _column_schema(name):
     field = LeadBody().fields.get(name)
     if not field:
-        return _TIME  # created_at and updated_at, which nobody sends
+        return TIME  # created_at and updated_at, which nobody sends
     schema = _ANSWERED.get(type(field), TEXT)
     if field.required or name == "id" or isinstance(field, _NEVER_NULL):
         return schema
@@ -160,11 +159,12 @@ _SECURITY = {
 }
 _LEAD = object_of(**{name: _column_schema(name) for name in LEAD_COLUMNS})
 _FAILURE = object_of(
-    ("existing_id", "line", "field"), success={"const": False}, data={"type": "null"}, error=TEXT,
+    ("existing_id", "line", "field", "run"), success={"const": False}, data={"type": "null"}, error=TEXT,
     code={"type": "string", "enum": [*PROBLEMS]},
     detail={"description": "The sentence again; on 422 an object, field to list of messages.",
             "type": ["string", "object"], "additionalProperties": list_of(TEXT)},
     existing_id={"type": ["string", "null"], "format": "uuid",
                  "description": "With email_taken: the lead that has it."},
     line={**NUMBER, "description": "When an import ends at a conflict: the row's line."},
-    field={**TEXT, "description": "With foreign_key: the field whose row is unknown."})
+    field={**TEXT, "description": "With foreign_key: the field whose row is unknown."},
+    run={**UUID, "description": "Of an import that was stopped: what `flask leads undo-import` takes."})

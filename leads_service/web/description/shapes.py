@@ -9,6 +9,7 @@ _converter = OpenAPIConverter(VERSION, schema_name_resolver=lambda _: None, spec
 TEXT = {"type": "string"}
 NUMBER = {"type": "integer"}
 UUID = {"type": "string", "format": "uuid"}
+TIME = {"type": "string", "format": "date-time"}
 LEAD = {"$ref": "#/components/schemas/Lead"}
 
 

@@ -20,7 +20,7 @@ from leads_service.web import replica
 from leads_service.web.answers import company_of_caller, preferred_language
 from leads_service.web.body import bodies
 from leads_service.web.description.route import promise
-from leads_service.web.description.shapes import NUMBER, TEXT, as_json, as_text, list_of, object_of, success_of
+from leads_service.web.description.shapes import NUMBER, TEXT, UUID, as_json, as_text, list_of, object_of, success_of
 from leads_service.web.uploads import Watched, demand_of, uploaded_file
 
 blueprint = Blueprint("files", __name__, url_prefix="/leads")
@@ -34,6 +34,7 @@ _IMPORT_QUERY = ImportQuery()
 _FILE = {media_type: {"description": "A file of leads; what it is, its bytes tell."} for media_type in IMPORT_TYPES}
 _FILE["multipart/form-data"] = object_of(file={"type": "string", "contentMediaType": "application/octet-stream"})
 _IMPORTED = success_of(object_of(
+    run={**UUID, "type": ["string", "null"], "description": "What `flask leads undo-import` takes; null of a dry run."},
     created=NUMBER, updated=NUMBER, skipped=NUMBER, rejected=NUMBER, unknown_columns=list_of(TEXT),
     understood={"type": "object"},
     rejects={"maxItems": MAX_REJECTS, **list_of(object_of(line=NUMBER, column=TEXT, code=TEXT, message=TEXT))}))
@@ -94,8 +95,9 @@ def import_():
     except ImportStopped as stopped:
         raise _told(stopped) from stopped.__cause__
     return jsonify(success=True, data={
-        "created": report.created, "updated": report.updated, "skipped": report.skipped, "rejected": report.rejected,
-        "unknown_columns": report.unknown, "understood": report.reader.described(language), "rejects": rejects})
+        "run": report.run, "created": report.created, "updated": report.updated, "skipped": report.skipped,
+        "rejected": report.rejected, "unknown_columns": report.unknown,
+        "understood": report.reader.described(language), "rejects": rejects})
 
 
 def _told(stopped):
@@ -106,6 +108,7 @@ def _told(stopped):
         return cause
     problem.sentence = Sentence(f"{problem.sentence} {stopped.done}",
                                 f"{in_language(problem.sentence, 'en')} {in_language(stopped.done, 'en')}")
-    done = {} if stopped.undone else {"created": stopped.report.created, "updated": stopped.report.updated}
+    report = stopped.report
+    done = {} if stopped.undone else {"run": str(report.run), "created": report.created, "updated": report.updated}
     problem.extra |= {**done, "line": 1 if stopped.undone else stopped.line}
     return problem

@@ -3,17 +3,16 @@
 import functools
 
 from flask import Blueprint, json, request
-from peewee import IntegrityError
 
 from leads_service.access.callers import Role
 from leads_service.contract.lead import OTHER_ID, ConvertBody, LeadBody
 from leads_service.contract.lists import ListQuery, load_query
 from leads_service.contract.problems import LEAD_NOT_FOUND, Problem, validation_problem
 from leads_service.contract.sentences import Sentence
-from leads_service.database.failures import database_problem, retrying
+from leads_service.database.failures import retrying
 from leads_service.leads.convert import convert_lead
 from leads_service.leads.pages import page
-from leads_service.leads.record import add_lead, change_lead, id_of_email, lead_by_id, remove_lead
+from leads_service.leads.record import add_lead, change_lead, conflicts_told, lead_by_id, remove_lead
 from leads_service.web import replica
 from leads_service.web.answers import answered, company_of_caller, lead_answer, said, success, uuid_of
 from leads_service.web.body import bodies, has_body, json_body
@@ -134,15 +133,8 @@ def convert(lead_id):
 
 def _write(action, values):
     """The answer of `action()`, which writes `values`; names the lead that has their e-mail already."""
-    try:
+    with conflicts_told(values.get("email"), company_of_caller()):
         return retrying(action)
-    except IntegrityError as error:
-        problem = database_problem(error)
-        if problem.code == "email_taken":
-            existing_id = id_of_email(values["email"], company_of_caller())
-            if existing_id or not company_of_caller():  # else it is another company's
-                problem.extra["existing_id"] = existing_id
-        raise problem from error
 
 
 @functools.lru_cache(512)

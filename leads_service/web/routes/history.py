@@ -1,0 +1,73 @@
+"""What became of leads: their changes, what was deleted, and the way back."""
+
+from flask import Blueprint, json, request
+
+from leads_service.access.callers import Role
+from leads_service.contract.lead import RestoreBody
+from leads_service.contract.lists import CHANGES, ChangesQuery, Cursor, load_query
+from leads_service.database.failures import retrying
+from leads_service.leads.history import changes_of, deleted_leads, restore_lead
+from leads_service.web import replica
+from leads_service.web.answers import answered, company_of_caller, lead_answer, uuid_of
+from leads_service.web.authorization import current_caller
+from leads_service.web.body import bodies, has_body, json_body
+from leads_service.web.description.route import promise
+from leads_service.web.description.shapes import (
+    LEAD,
+    LEAD_ANSWER,
+    NUMBER,
+    TEXT,
+    TIME,
+    UUID,
+    as_json,
+    json_body_of,
+    list_of,
+    object_of,
+    success_of,
+)
+
+blueprint = Blueprint("history", __name__, url_prefix="/leads")
+_QUERY = ChangesQuery()
+_OR_NULL = {"type": ["string", "null"]}
+_CHANGE = {"change": NUMBER, "op": {**TEXT, "enum": ["create", "update", "delete", "restore"]}, "lead_id": UUID,
+           "at": TIME, "by": TEXT, "request_id": _OR_NULL}
+_FIELDS = {"type": "object", "additionalProperties": object_of(old={}, new={})}
+
+
+def _page_of(name, **beside):
+    return {200: as_json(name, success_of(list_of(object_of(**_CHANGE, **beside)), count=NUMBER, next_cursor=_OR_NULL))}
+
+
+@blueprint.get("/<lead_id>/history")
+@promise(Role.READER, _page_of("History", fields=_FIELDS), query=ChangesQuery)
+def lead_history(lead_id):
+    """The changes of a lead, of a deleted one too, newest first."""
+    lead_id = uuid_of(lead_id)
+    return _page(lambda *place: changes_of(lead_id, company_of_caller(), *place))
+
+
+# Only an admin may bring these back, and each is a whole lead that others have been told is gone.
+@blueprint.get("/deleted")
+@promise(Role.ADMIN, _page_of("DeletedLeads", lead=LEAD), query=ChangesQuery)
+def deleted():
+    """The deleted leads that can be restored, as they were, newest first."""
+    return _page(lambda *place: deleted_leads(company_of_caller(), *place))
+
+
+@blueprint.post("/<lead_id>/restore")
+@promise(Role.EDITOR, {200: LEAD_ANSWER}, body=json_body_of("Restore", RestoreBody(), {"to": 12}), body_required=False,
+         fails=("email_taken", "id_taken", "foreign_key"))
+def restore(lead_id):
+    """Make a lead what it was right after a change, or bring a deleted one back, which only an admin may."""
+    lead_id = uuid_of(lead_id)
+    change = bodies().restore.load(json_body()).get("to") if has_body(request) else None
+    is_admin = current_caller().role >= Role.ADMIN
+    return lead_answer(retrying(lambda: restore_lead(lead_id, change, company_of_caller(), deleted_too=is_admin)))
+
+
+def _page(changes):
+    asked = load_query(_QUERY, request.args)
+    found = replica.read(lambda: changes(asked["limit"], asked.get("cursor")))
+    cursor = Cursor(CHANGES, (str(found.last),)).encode() if found.last else None
+    return answered(f'{{"success":true,"data":[{",".join(found.rows)}],"count":{len(found.rows)},'
+                    f'"next_cursor":{json.dumps(cursor)}}}')
