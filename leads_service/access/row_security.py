@@ -12,14 +12,19 @@ _OPEN = "leads_open"
 _WHOSE = "(SELECT current_setting('leads.company_id', true)) IN ('*', company_id::text)"
 _WRITES = "(SELECT current_setting('leads.role', true)) IN ('editor', 'admin')"
 _DELETES = "(SELECT current_setting('leads.role', true)) = 'admin'"
+_COMPANY = f"AS RESTRICTIVE FOR ALL TO {{role}} USING ({_WHOSE}) WITH CHECK ({_WHOSE})"
+_ALL = "FOR ALL TO public USING (true) WITH CHECK (true)"
 _POLICIES = {
-    _OPEN: "FOR ALL TO public USING (true) WITH CHECK (true)",
-    "leads_company": f"AS RESTRICTIVE FOR ALL TO {{role}} USING ({_WHOSE}) WITH CHECK ({_WHOSE})",
-    "leads_insert": f"AS RESTRICTIVE FOR INSERT TO {{role}} WITH CHECK ({_WRITES})",
-    "leads_update": f"AS RESTRICTIVE FOR UPDATE TO {{role}} USING ({_WRITES}) WITH CHECK ({_WRITES})",
-    "leads_delete": f"AS RESTRICTIVE FOR DELETE TO {{role}} USING ({_DELETES})",
+    "leads": {
+        _OPEN: _ALL,
+        "leads_company": _COMPANY,
+        "leads_insert": f"AS RESTRICTIVE FOR INSERT TO {{role}} WITH CHECK ({_WRITES})",
+        "leads_update": f"AS RESTRICTIVE FOR UPDATE TO {{role}} USING ({_WRITES}) WITH CHECK ({_WRITES})",
+        "leads_delete": f"AS RESTRICTIVE FOR DELETE TO {{role}} USING ({_DELETES})",
+    },
+    "leads_answers": {_OPEN: _ALL, "leads_company": _COMPANY},  # they hold leads
 }
-_GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads", "SELECT, INSERT": "clients",
+_GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads, leads_answers", "SELECT, INSERT": "clients",
            "SELECT": "companies, leads_keys, leads_migrations"}
 _FUNCTION = "leads_client_is_open(uuid, uuid)"
 
@@ -45,14 +50,15 @@ def enable(database: Database, role: str) -> None:
             raise RowSecurityError(f"Row security cannot hold {role}: it is a superuser, has BYPASSRLS or owns the "
                                    "table leads, or can become a role that does.")
         policies = _policies(database)
-        others = [name for name in policies if name not in _POLICIES]
+        others = [name for name in policies if name not in _POLICIES["leads"]]
         if others or (_secured(database) and not policies):
             raise RowSecurityError(f"The table leads has row security of its own ({', '.join(others) or 'no policy'}), "
                                    "which this would open: drop it first.")
         _drop(database)
-        for name, policy in _POLICIES.items():
-            database.execute_sql(f"CREATE POLICY {name} ON leads {policy.format(role=quoted)}")
-        database.execute_sql("ALTER TABLE leads ENABLE ROW LEVEL SECURITY")
+        for table, policies in _POLICIES.items():
+            for name, policy in policies.items():
+                database.execute_sql(f"CREATE POLICY {name} ON {table} {policy.format(role=quoted)}")
+            database.execute_sql(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         for rights, tables in _GRANTS.items():
             database.execute_sql(f"GRANT {rights} ON {tables} TO {quoted}")
         # It tells of every company's clients.
@@ -68,6 +74,7 @@ def disable(database: Database) -> bool:
         _drop(database)
         if not _policies(database):
             database.execute_sql("ALTER TABLE leads DISABLE ROW LEVEL SECURITY")
+        database.execute_sql("ALTER TABLE leads_answers DISABLE ROW LEVEL SECURITY")
         database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTION} TO PUBLIC")
         return True
 
@@ -92,5 +99,6 @@ def _secured(database):
 
 
 def _drop(database):
-    for name in _POLICIES:
-        database.execute_sql(f"DROP POLICY IF EXISTS {name} ON leads")
+    for table, policies in _POLICIES.items():
+        for name in policies:
+            database.execute_sql(f"DROP POLICY IF EXISTS {name} ON {table}")

@@ -51,6 +51,7 @@ def sql(url, statement, *parameters):
 def empty(url):
     """Empty the tables: few rows are deleted, since TRUNCATE makes a file for each index."""
     sql(url, """DO $$BEGIN
+        DELETE FROM leads_answers;
         IF (SELECT count(*) < 100 FROM (SELECT FROM leads LIMIT 100) AS few) THEN
             DELETE FROM leads; DELETE FROM clients; DELETE FROM leads_keys; DELETE FROM companies;
         ELSE
