@@ -23,32 +23,29 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def answer_once(key: bytes, fingerprint: bytes, company_id: uuid.UUID | None,
-                answer: Callable[[], Answer]) -> tuple[Answer, bool]:
+def answer_once(key: bytes, fingerprint: bytes, company_id: uuid.UUID | None, answer: Callable[[], Answer], *,
+                in_batches: bool = False) -> tuple[Answer, bool]:
     """What `answer()` gives, and False; if a request with this key (32 bytes) was answered in the last 24 hours, that
-    answer, and True. Success alone is kept, as the company's (None: of a caller of all). `answer` writes in this
-    transaction.
+    answer, and True. Success alone is kept, as the company's (None: of a caller of all).
 
-    Raises Problem: in_progress when another request with this key is under way; key_reused when that answer was to
-    a request with another fingerprint.
+    `answer` writes in this transaction; `in_batches`, in transactions of its own, on other connections. Then this one
+    is not held meanwhile: a pool whose connections all wait for a second one would serve nobody.
+
+    Raises Problem: in_progress when another request with this key is under way (of those in batches: was answered
+    meanwhile); key_reused when that answer was to a request with another fingerprint.
     """
     with database.atomic():
-        # Asked for, not waited for; it ends with the transaction, on a pooler's connection too. Two keys with one lock
-        # would be told to come again, no more.
-        if not first(database.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", (lock_of(key),))):
-            raise _in_progress()
-        # A statement of its own, so that it sees what the lock's last holder has written.
-        found = database.execute_sql("SELECT fingerprint, status, headers, body FROM leads_answers "
-                                     f"WHERE key = %s AND at > now() - {_KEPT}", (Binary(key),)).fetchone()
-        if found:
-            first_fingerprint, status, headers, body = found
-            if bytes(first_fingerprint) != fingerprint:
-                raise Problem("key_reused", detail={HEADER: [PROBLEMS["key_reused"].sentence]})
-            return Answer(status, headers, bytes(body)), True
-        made = answer()
-        if made.status < 300:
+        if kept := _kept(key, fingerprint):
+            return kept, True
+        if not in_batches:
+            made = answer()
             _keep(key, fingerprint, company_id, made)
-        return made, False
+            return made, False
+    database.close()
+    made = answer()
+    with database.atomic():
+        _keep(key, fingerprint, company_id, made)
+    return made, False
 
 
 def lock_of(key: bytes) -> int:
@@ -56,9 +53,27 @@ def lock_of(key: bytes) -> int:
     return int.from_bytes(key[:8], signed=True)
 
 
+def _kept(key, fingerprint):
+    # Asked for, not waited for; it ends with the transaction, on a pooler's connection too. Two keys with one lock
+    # would be told to come again, no more.
+    if not first(database.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", (lock_of(key),))):
+        raise _in_progress()
+    # A statement of its own, so that it sees what the lock's last holder has written.
+    found = database.execute_sql("SELECT fingerprint, status, headers, body FROM leads_answers "
+                                 f"WHERE key = %s AND at > now() - {_KEPT}", (Binary(key),)).fetchone()
+    if not found:
+        return None
+    of_request, status, headers, body = found
+    if bytes(of_request) != fingerprint:
+        raise Problem("key_reused", detail={HEADER: [PROBLEMS["key_reused"].sentence]})
+    return Answer(status, headers, bytes(body))
+
+
 def _keep(key, fingerprint, company_id, answer):
+    if answer.status >= 300:
+        return
     database.execute_sql(
-        "DELETE FROM leads_answers WHERE key = %s OR key IN (SELECT key FROM leads_answers "
+        f"DELETE FROM leads_answers WHERE key = %s AND at <= now() - {_KEPT} OR key IN (SELECT key FROM leads_answers "
         f"WHERE at <= now() - {_KEPT} ORDER BY at LIMIT {_FEW} FOR UPDATE SKIP LOCKED)", (Binary(key),))
     kept = database.execute_sql(
         "INSERT INTO leads_answers (key, company_id, fingerprint, status, headers, body) "

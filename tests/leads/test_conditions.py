@@ -1,6 +1,7 @@
 """Versions of leads: ETag, If-None-Match, If-Match; no update is lost."""
 
 import json
+import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +15,7 @@ from real.postgres import sql, transaction, waits_for_a_lock
 from real.service import until
 
 ABSENT = uuid.UUID("00000000-0000-4000-8000-0000000000ff")
-MALFORMED = ["", "x", '"x', 'x"', '"a""b"', '"a", b', 'w/"x"', 'W/x', '*, "x"', ",", '"a b"', '"é"'.encode().decode("latin-1") + "x"]
+MALFORMED = ["", "x", '"x', 'x"', '"a""b"', '"a", b', 'w/"x"', "W/x", '*, "x"', ",", '"a b"', '"\xe9"x']
 
 
 def path_of(lead):
@@ -36,7 +37,7 @@ def stale(reply, api, lead):
     now = api.get(path_of(lead))
     assert failed(reply, 412, "stale")["current"] == now.data
     assert reply.headers["ETag"] == now.headers["ETag"]
-    assert reply.body.endswith(b', "current": ' + now.body.removeprefix(b'{"success":true,"data":') )
+    assert reply.body.endswith(b', "current": ' + now.body.removeprefix(b'{"success":true,"data":'))
 
 
 # Numbers, letters and times that are easily written in two ways.
@@ -124,7 +125,7 @@ def test_an_update_of_nothing_is_judged_too(api):
 
 @pytest.mark.parametrize("given", MALFORMED)
 def test_a_malformed_condition_is_no_condition(api, given):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=f"^{re.escape(given)}$"):
         versions_of(given)
     lead = api.make()
     for method in ("PATCH", "DELETE", "CONVERT"):
@@ -134,7 +135,7 @@ def test_a_malformed_condition_is_no_condition(api, given):
 
 def test_a_long_list_of_tags_is_read_in_no_time():
     assert len(versions_of(", ".join(['"x"'] * 2000) + "," * 5000)) == 2000
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="x"):
         versions_of(" " * 8000 + "x")
 
 

@@ -82,8 +82,10 @@ def _operation(rule, method, view, schemas):
     for status, content in promised.answers.items():
         names = ["Location"] * (status == 201) + ["ETag"] * (content is LEAD_ANSWER)
         _add_headers(operation["responses"][str(status)], *names)
-        if IDEMPOTENCY_KEY in promised.takes:
+    if IDEMPOTENCY_KEY in promised.takes:
+        for status in promised.answers:
             operation["responses"][str(status)]["headers"]["Idempotent-Replayed"] = _REPLAYED
+        operation["responses"]["409"]["headers"] = {"Retry-After": {"schema": TEXT, "description": "With in_progress."}}
     if IF_NONE_MATCH in promised.takes:
         operation["responses"]["304"] = {"description": "The lead still has one of these ETags."}
         _add_headers(operation["responses"]["304"], "ETag")

@@ -11,6 +11,7 @@ import re
 
 from flask import Flask, Response, make_response, request
 
+from leads_service.access.callers import Caller
 from leads_service.contract.problems import Problem
 from leads_service.database.failures import retrying
 from leads_service.leads.answers import HEADER as IDEMPOTENCY_KEY
@@ -43,7 +44,8 @@ def _once(view):
             response = make_response(view(**arguments))
             return Answer(response.status_code, list(map(list, response.headers)), response.get_data())
 
-        made, again = retrying(lambda: answer_once(key, _fingerprint(body), current_caller().company_id, answer))
+        made, again = retrying(lambda: answer_once(
+            key, _fingerprint(body), current_caller().company_id, answer, in_batches=view.promise.in_batches))
         response = Response(made.body, made.status, made.headers)
         if again:
             response.headers["Idempotent-Replayed"] = "true"
@@ -51,13 +53,13 @@ def _once(view):
     return answered
 
 
-def key_of(header: str, caller) -> bytes:
+def key_of(header: str, caller: Caller) -> bytes:
     """The caller's key, as it is kept: 32 bytes that tell neither. Raises Problem("bad_request")."""
     found = _KEY.fullmatch(header)
     if not found:
         raise malformed(IDEMPOTENCY_KEY)
-    # The key comes first, since it holds no line break.
-    return _digest(f"{found[1] or found[2]}\n{caller.company_id}\n{caller.name}".encode())
+    # The name comes last, since it may hold a line break; a token's may hold half a character, too.
+    return _digest(f"{found[1] or found[2]}\n{caller.company_id}\n{caller.name}".encode(errors="surrogatepass"))
 
 
 def _is_of_another_type(promised):

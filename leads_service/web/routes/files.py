@@ -68,7 +68,7 @@ def _stream(first, others):
 
 @blueprint.post("/import")
 @promise(Role.ADMIN, {200: as_json("Imported", _IMPORTED)}, query=ImportQuery, body=_FILE,
-         fails=("email_taken", "id_taken"), takes=(IDEMPOTENCY_KEY,))
+         fails=("email_taken", "id_taken"), takes=(IDEMPOTENCY_KEY,), in_batches=True)
 def import_():
     """Bring in the leads of a file: the body, or the part `file` of a form."""
     forms = bodies()
