@@ -9,8 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from leads_service import config
 from leads_service.access.callers import ANYBODY, Caller, Role
+from leads_service.app import create_app
 from leads_service.contract.problems import Problem
+from leads_service.database.pool import database
 from leads_service.web.requests.idempotency import key_of
 from real.client import failed
 from real.postgres import sql, transaction, waits_for_a_lock
@@ -111,6 +114,14 @@ def test_what_has_no_key_or_takes_none_is_as_before(api, db_url):
         assert reply.status == 200
     assert api.make()["id"] != api.make()["id"]
     assert counted(db_url, "leads_answers") == 0
+
+
+def test_another_media_type_is_refused_without_a_database():
+    client = create_app(config.load({"DATABASE_URL": "postgresql://127.0.0.1:1/none"})).test_client()
+    for path in ("/leads/", f"/leads/{uuid.uuid4()}/convert", "/leads/import"):
+        reply = client.post(path, data="x", content_type="text/x-none", headers={"Idempotency-Key": "one"})
+        assert (reply.status_code, reply.json["code"]) == (415, "unsupported_media_type")
+    database.close_all()
 
 
 def test_keys_are_their_senders_own():
