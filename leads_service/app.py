@@ -18,6 +18,7 @@ from leads_service.web.description import openapi
 from leads_service.web.description.route import Rest, Segment
 from leads_service.web.pages import docs
 from leads_service.web.process import observability
+from leads_service.web.requests import idempotency
 from leads_service.web.routes import files, health, history, leads
 
 
@@ -57,11 +58,13 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         origins.register(app, settings.allowed_origins)
     for blueprint in (leads.blueprint, history.blueprint, files.blueprint, health.blueprint, docs.blueprint):
         app.register_blueprint(blueprint)
+    idempotency.register(app)
     app.extensions["leads_openapi"] = openapi.document(app)
     if settings.allowed_origins:
         # As patterns of their own: flask-cors would take the brackets of an IPv6 address for one.
         patterns = [re.compile(re.escape(origin) + r"\Z") for origin in settings.allowed_origins]
-        CORS(app, origins=patterns, expose_headers=["Location", "Retry-After", "X-Request-ID"], max_age=600)
+        CORS(app, origins=patterns, max_age=600, expose_headers=[
+            "ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-ID"])
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)

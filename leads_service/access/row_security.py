@@ -13,9 +13,10 @@ _WHOSE = "(SELECT current_setting('leads.company_id', true)) IN ('*', company_id
 _WRITES = "(SELECT current_setting('leads.role', true)) IN ('editor', 'admin')"
 _DELETES = "(SELECT current_setting('leads.role', true)) = 'admin'"
 _EVERYBODY = "FOR ALL TO public USING (true) WITH CHECK (true)"
+_COMPANY = f"AS RESTRICTIVE FOR ALL TO {{role}} USING ({_WHOSE}) WITH CHECK ({_WHOSE})"
 _POLICIES = {"leads": {
     _OPEN: _EVERYBODY,
-    "leads_company": f"AS RESTRICTIVE FOR ALL TO {{role}} USING ({_WHOSE}) WITH CHECK ({_WHOSE})",
+    "leads_company": _COMPANY,
     "leads_insert": f"AS RESTRICTIVE FOR INSERT TO {{role}} WITH CHECK ({_WRITES})",
     "leads_update": f"AS RESTRICTIVE FOR UPDATE TO {{role}} USING ({_WRITES}) WITH CHECK ({_WRITES})",
     "leads_delete": f"AS RESTRICTIVE FOR DELETE TO {{role}} USING ({_DELETES})",
@@ -24,8 +25,8 @@ _POLICIES = {"leads": {
     # What a lead was when it left the company is the company's; what it became is not.
     "leads_company": f"AS RESTRICTIVE FOR SELECT TO {{role}} USING ({_WHOSE} OR (op IN ('delete', 'gone') AND "
                      "(SELECT current_setting('leads.company_id', true)) = company_id_before::text))",
-}}
-_GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads", "SELECT, INSERT": "clients",
+}, "leads_answers": {_OPEN: _EVERYBODY, "leads_company": _COMPANY}}  # they hold leads
+_GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads, leads_answers", "SELECT, INSERT": "clients",
            "SELECT": "companies, leads_keys, leads_migrations, leads_history, leads_history_purged"}
 _FUNCTION = "leads_client_is_open(uuid, uuid)"
 

@@ -26,11 +26,17 @@ PROBLEMS = {
     "id_taken": Kind(409, Sentence("Un lead avec cet identifiant existe déjà.", "A lead with this id already exists.")),
     "foreign_key": Kind(409, Sentence("{field} désigne une fiche qui n'existe pas.",
                        "{field} refers to a row that does not exist.")),
+    "in_progress": Kind(409, Sentence("La première requête avec cette Idempotency-Key est encore en cours.",
+                        "The first request with this Idempotency-Key is still under way.")),
+    "stale": Kind(412, Sentence("Ce lead a changé entre-temps ; voici ce qu'il est devenu.",
+                  "This lead has changed meanwhile; here it is as it is now.")),
     "too_large": Kind(413, Sentence("Le corps de la requête est trop volumineux.", "The request's body is too large.")),
     "unsupported_media_type": Kind(415, Sentence(
         "Le corps doit être d'un type accepté ici (application/json pour un lead), non compressé.",
         "The body must be of a type accepted here (application/json for a lead), not compressed.")),
     "validation_failed": Kind(422, Sentence("Données invalides : {fields}.", "Invalid data: {fields}.")),
+    "key_reused": Kind(422, Sentence("Cette Idempotency-Key a déjà servi pour une autre requête.",
+                       "This Idempotency-Key has been used for another request.")),
     "internal": Kind(500, Sentence("Erreur interne ; elle a été enregistrée sous la référence {reference}.",
                          "Internal error; it was recorded under the reference {reference}.")),
     "busy": Kind(503, Sentence("Une autre modification est en cours ; réessayez dans un instant.",
@@ -44,15 +50,17 @@ LEAD_NOT_FOUND = Sentence("Lead introuvable.", "Lead not found.")
 
 
 class Problem(Exception):
-    """An answer other than success: a code of PROBLEMS, its sentence, the 422's `detail` by field, extra keys."""
+    """An answer other than success: a code of PROBLEMS, its sentence, the 422's `detail` by field, extra keys, and the
+    JSON of the `current` lead."""
 
     def __init__(self, code: str, sentence: str | None = None, *, detail: dict | None = None,
-                 headers: dict | None = None, **extra):
+                 headers: dict | None = None, current: str | None = None, **extra):
         super().__init__(code)
         self.code = code
         self.sentence = PROBLEMS[code].sentence if sentence is None else sentence
         self.detail = detail
         self.headers = headers or {}
+        self.current = current
         self.extra = extra
 
 

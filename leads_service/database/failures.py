@@ -12,6 +12,7 @@ from playhouse.pool import MaxConnectionsExceeded
 from prometheus_client import Counter
 
 from leads_service.contract.problems import PROBLEMS, Problem
+from leads_service.database.pool import database
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,11 @@ def _lost_connection(driver):
 
 
 def retrying(action: Callable):
-    """What `action()` gives; up to 3 more tries when it lost a conflict (deadlock, serialisation failure)."""
+    """What `action()` gives; up to 3 more tries when it lost a conflict (deadlock, serialisation failure). Inside a
+    transaction, which a conflict ends, whoever began it tries again; what `action()` did is taken back by itself."""
+    if database.in_transaction():
+        with database.atomic():
+            return action()
     for _ in range(_RETRIES):
         try:
             return action()

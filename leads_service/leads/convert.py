@@ -1,6 +1,7 @@
 """A lead becomes a client."""
 
 import uuid
+from collections.abc import Collection
 
 from peewee import SQL, fn
 
@@ -10,24 +11,29 @@ from leads_service.contract.vocabulary import CONVERTED, WON
 from leads_service.database.pool import database, first
 from leads_service.database.tables import Client, Lead
 from leads_service.leads.filters import of_company, where
-from leads_service.leads.record import CLIENT_IS_OPEN, demand_client
+from leads_service.leads.record import CLIENT_IS_OPEN, demand_client, lead_by_id
+from leads_service.leads.versions import demand_version
 
 LINKED_ELSEWHERE = Sentence("Ce lead est déjà lié au client {client_id}.",
                             "This lead is already linked to the client {client_id}.")
 
 
-def convert_lead(lead_id: uuid.UUID, client_id: uuid.UUID | None, company_id: uuid.UUID | None) -> uuid.UUID:
+def convert_lead(lead_id: uuid.UUID, client_id: uuid.UUID | None, company_id: uuid.UUID | None,
+                 versions: Collection[str] | None = None) -> uuid.UUID:
     """Link the lead, one of this company's (None: of any), to `client_id`, else to the client that it has, shares its
     e-mail with, or becomes; give its id. A client of other companies' leads only is not shared with this one.
 
     One transaction under the lead's row lock: at once or again, it is the same client. Raises Problem (no such lead;
-    linked to another client than the one asked for) and peewee.IntegrityError (no such client).
+    stale, where it has none of the `versions`; linked to another client than the one asked for) and
+    peewee.IntegrityError (no such client).
     """
     with database.atomic():
         met, parameters = where(of_company(company_id))
         lead = Lead.select().where(Lead.id == lead_id, SQL(met, parameters)).for_update().get_or_none()
         if lead is None:
             raise Problem("not_found", LEAD_NOT_FOUND)
+        if versions is not None:
+            demand_version(lead_by_id(lead_id, company_id), versions)
         if lead.client_id and client_id not in (None, lead.client_id):
             raise validation_problem({"client_id": [LINKED_ELSEWHERE.format(client_id=lead.client_id)]})
         demand_client(client_id, company_id)

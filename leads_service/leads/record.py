@@ -1,11 +1,15 @@
 """One lead: read, added, changed, removed.
 
+Whoever changes or removes one may say which `versions` of it they mean (leads/versions.py; None: any). The statement
+that writes judges that, so that nobody's change comes between.
+
 Statements are text, or written by Peewee once: it takes 0.1 to 0.7 ms to write one, PostgreSQL less to run it.
 """
 
 import contextlib
 import functools
 import uuid
+from collections.abc import Collection
 
 from peewee import SQL, IntegrityError
 
@@ -16,6 +20,7 @@ from leads_service.database.failures import database_problem
 from leads_service.database.pool import database, first, select, write
 from leads_service.database.tables import Lead
 from leads_service.leads.filters import Condition, of_company, where
+from leads_service.leads.versions import VERSION, demand_version
 
 # A lead's columns as SQL lists them.
 COLUMNS = ", ".join(LEAD_COLUMNS)
@@ -82,9 +87,11 @@ def add_lead(values: dict, company_id: uuid.UUID | None) -> str:
     return row
 
 
-def change_lead(lead_id: uuid.UUID, changes: dict, company_id: uuid.UUID | None) -> str | None:
+def change_lead(lead_id: uuid.UUID, changes: dict, company_id: uuid.UUID | None,
+                versions: Collection[str] | None = None) -> str | None:
     """Change these columns of the lead; its JSON, or None when there is no such lead. A lead that is so already is not
-    written, and keeps its updated_at. Raises Problem, peewee.IntegrityError.
+    written, and keeps its updated_at. Raises Problem (stale, with the lead, when it has none of the versions),
+    peewee.IntegrityError.
 
     One that came in larger than a lead may be stays so until its large columns are changed.
     """
@@ -92,26 +99,37 @@ def change_lead(lead_id: uuid.UUID, changes: dict, company_id: uuid.UUID | None)
         changes = with_company(changes, company_id)
     demand_client(changes.get("client_id"), company_id)
     columns = _in_order(changes)
+    if not columns:
+        return _in_version(lead_id, company_id, versions)
     values = _stored(columns, changes)
     met, parameters = _is_lead(lead_id, company_id)
     sized = 2 * _sized(columns, values)
-    sql, arguments = _update(columns, met), values + parameters + values + sized + parameters + values
+    meant, meant_parameters = _is_version(met, parameters, versions)
+    sql = _update(columns, meant)
+    arguments = values + meant_parameters + values + sized + meant_parameters + values
     for _ in range(_TRIES):
         if row := first(write(sql, arguments, again=True)):
             return row
-        # There is none, it would be too large, or another caller changed it at the same moment.
+        # There is none, it is stale, it would be too large, or another caller changed it at the same moment.
         fits = first(database.execute_sql(f"SELECT {_fits(columns)} FROM leads WHERE {met}", sized + parameters))
         if fits is None:
             return None
+        if versions is not None:
+            _in_version(lead_id, company_id, versions)
         if not fits:
             raise _too_large(columns)
     raise Problem("busy", headers={"Retry-After": "1"})
 
 
-def remove_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> bool:
-    """Delete the lead; False when there is no such lead."""
-    met, parameters = _is_lead(lead_id, company_id)
-    return write(f"DELETE FROM leads WHERE {met}", parameters).rowcount > 0
+def remove_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None, versions: Collection[str] | None = None) -> bool:
+    """Delete the lead; False when there is no such lead. Raises Problem (stale, with the lead)."""
+    met, parameters = _is_version(*_is_lead(lead_id, company_id), versions)
+    for _ in range(_TRIES):
+        if write(f"DELETE FROM leads WHERE {met}", parameters).rowcount:
+            return True
+        if versions is None or _in_version(lead_id, company_id, versions) is None:
+            return False
+    raise Problem("busy", headers={"Retry-After": "1"})
 
 
 @contextlib.contextmanager
@@ -140,6 +158,19 @@ def _is_lead(lead_id, company_id):
     """The condition of being this lead, and its parameters."""
     met, parameters = where(of_company(company_id))
     return f"id = %s AND {met}", [str(lead_id), *parameters]
+
+
+def _is_version(met, parameters, versions):
+    """That condition and its parameters, narrowed to these versions; a text of its own, so that whoever names none
+    has the lead's JSON made once."""
+    return (met, parameters) if versions is None else (f"{met} AND {VERSION} = ANY (%s)", [*parameters, [*versions]])
+
+
+def _in_version(lead_id, company_id, versions):
+    row = lead_by_id(lead_id, company_id)
+    if row is not None:
+        demand_version(row, versions)
+    return row
 
 
 def _in_order(values):

@@ -7,6 +7,7 @@ from flask import Response, json, request
 from leads_service.contract.problems import LEAD_NOT_FOUND, Problem
 from leads_service.contract.sentences import LANGUAGES, in_language
 from leads_service.contract.vocabulary import parse_uuid
+from leads_service.leads.versions import etag_of
 from leads_service.web.authorization import current_caller
 
 
@@ -31,10 +32,10 @@ def uuid_of(text: str) -> uuid.UUID:
 
 
 def lead_answer(row: str | None, status: int = 200, headers: dict | None = None) -> Response:
-    """A lead's JSON as an answer; raises Problem("not_found") for None."""
+    """A lead's JSON as an answer, with its ETag; raises Problem("not_found") for None."""
     if row is None:
         raise Problem("not_found", LEAD_NOT_FOUND)
-    return answered(f'{{"success":true,"data":{row}}}', status, headers)
+    return answered(f'{{"success":true,"data":{row}}}', status, {"ETag": etag_of(row)} | (headers or {}))
 
 
 def success(data: object) -> Response:

@@ -43,7 +43,9 @@ def failure(problem: Problem, language: str) -> str:
         detail = {field: [in_language(message, language) for message in messages]
                   for field, messages in problem.detail.items()}
     body = {"success": False, "data": None, "error": sentence, "code": problem.code, "detail": detail}
-    return json.dumps(body | problem.extra)
+    text = json.dumps(body | problem.extra)
+    # PostgreSQL's own text, as in every other answer: its ETag is a hash of it.
+    return text if problem.current is None else f'{text[:-1]}, "current": {problem.current}}}'
 
 
 def answer(problem: Problem) -> Response:

@@ -13,7 +13,6 @@ from leads_service.access import callers, keys
 from leads_service.access.callers import Role
 from leads_service.app import create_app
 from leads_service.database.pool import database
-from leads_service.web import authorization
 from leads_service.web.description.route import promise_of
 from real.postgres import connected, empty, sql
 from real.service import service
@@ -177,7 +176,6 @@ def test_without_auth_nobody_is_asked(app):
     with app.test_client() as client:
         assert client.get("/leads/", headers={"X-API-Key": "leads_x"}).status_code == 200
         assert "leads_caller" not in g
-    assert authorization._refuse_other_machines in app.before_request_funcs[None]
 
 
 def test_the_description_says_who_may_do_what(guarded, running):

@@ -204,11 +204,21 @@ def test_other_roles_see_what_they_saw(secured, make_role):
         assert len(sql(each, "UPDATE leads SET city = 'Aix' RETURNING 1")) == 3
 
 
+def test_kept_answers_are_their_companys(secured, held):
+    sql(secured[0], "INSERT INTO leads_answers SELECT sha256(n::text::bytea), company, sha256(''), 201, '[]', '' "
+                    "FROM unnest(%s::uuid[]) WITH ORDINALITY AS each(company, n)", [str(OURS), str(THEIRS), None])
+    for company, seen in ((OURS, 1), (THEIRS, 1), (None, 3)):
+        act_for(company, "editor")
+        assert len(names(held, "SELECT status FROM leads_answers")) == seen
+    act_for(OURS, "editor")
+    assert held.execute_sql("DELETE FROM leads_answers").rowcount == 1
+
+
 def test_it_can_be_repeated_and_undone(secured):
     url, held_url = secured
     policies = "SELECT polname FROM pg_policy UNION ALL SELECT 'on' FROM pg_class WHERE relrowsecurity ORDER BY 1"
     enabled = sql(url, policies)
-    assert len(enabled) == 9
+    assert len(enabled) == 12
     role = urllib.parse.urlsplit(held_url).username
     assert flask("rls", "enable", role, DATABASE_URL=url).stdout.startswith(f"Row security holds {role}.")
     assert sql(url, policies) == enabled

@@ -14,7 +14,7 @@ from leads_service.transfer.files.reading import read
 from leads_service.transfer.importing import ImportStopped, import_leads
 from leads_service.transfer.rows import Reader
 from leads_service.transfer.sources import SourceError
-from leads_service.web.uploads import Watched, demand_of
+from leads_service.web.requests.uploads import Watched, demand_of
 from real.postgres import connected
 from real.workbooks import workbook
 

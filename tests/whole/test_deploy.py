@@ -137,6 +137,26 @@ def test_credentials_pass(db_url, tmp_path):
     assert secret not in (tmp_path / "leads.access.log").read_text()
 
 
+def test_conditions_and_keys_pass_an_nginx_that_compresses(running, api, tmp_path):
+    """It weakens the ETag of what it compresses."""
+    gzip = {"server_tokens off;": "server_tokens off; gzip on; gzip_types application/json; gzip_proxied any;"}
+    with nginx(tmp_path, running.address, gzip) as caller:
+        made, again = (caller.call("POST", "/api/leads/", {"name": "Lead"}, headers={"Idempotency-Key": "one"})
+                       for _ in range(2))
+        assert (again.body, again.headers["ETag"]) == (made.body, made.headers["ETag"])
+        assert again.headers["Idempotent-Replayed"] == "true"
+        path = made.headers["Location"]
+        packed = caller.call("GET", path, headers={"Accept-Encoding": "gzip"})
+        assert packed.headers["Content-Encoding"] == "gzip"
+        weak = packed.headers["ETag"]
+        assert weak == "W/" + made.headers["ETag"]
+        known = caller.call("GET", path, headers={"If-None-Match": weak})
+        assert (known.status, known.body) == (304, b"")
+        assert caller.call("PATCH", path, {"city": "Aix"}, headers={"If-Match": weak}).status == 200
+        stale = caller.call("PATCH", path, {"city": "Arles"}, headers={"If-Match": weak})
+        assert (stale.status, stale.json["current"]["city"]) == (412, "Aix")
+
+
 def test_log_holds_no_search_terms(running, tmp_path):
     with nginx(tmp_path, running.address) as caller:
         for path in ("/api/leads/search/secret", "/api/leads/owner/secret", "/api/leads/?q=secret"):

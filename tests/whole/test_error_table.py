@@ -9,7 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from leads_service.access import keys
+from leads_service.access.callers import Caller, Role
 from leads_service.contract import problems
+from leads_service.leads.answers import lock_of
+from leads_service.web.requests.idempotency import key_of
 from real.client import failed
 from real.postgres import connected, database_setting, sql, transaction
 from real.service import service, until
@@ -58,6 +61,21 @@ def away(url):
         yield
     finally:
         sql(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+@contextlib.contextmanager
+def used(call):
+    """A key that another request had; one that changed nothing."""
+    call("admin", "POST", "/leads/import?dry_run=true", raw="name\nx",
+         headers={"Content-Type": "text/csv", "Idempotency-Key": "used"})
+    yield
+
+
+def held(url):
+    """A key whose first request is under way."""
+    [(name,)] = sql(url, "SELECT name FROM leads_keys WHERE role = 'admin'")
+    lock = lock_of(key_of("held", Caller(name, Role.ADMIN, None)))
+    return transaction(url, f"SELECT pg_advisory_xact_lock({lock})")
 
 
 @contextlib.contextmanager
@@ -111,6 +129,13 @@ TABLE = {
     "id taken": (("POST", "/leads/", {"body": {"name": "x", "id": LEAD}}), 409, "id_taken"),
     "client unknown": (patch(client_id=NOBODY), 409, "foreign_key"),
     "company unknown": (patch(company_id=NOBODY), 409, "foreign_key"),
+    "malformed If-Match": (("DELETE", ONE, {"headers": {"If-Match": "x"}}), 400, "bad_request"),
+    "malformed Idempotency-Key": (sent(b"{}", Idempotency_Key="a b"), 400, "bad_request"),
+    "If-Match is not the current version": (("DELETE", ONE, {"headers": {"If-Match": '"x"'}}), 412, "stale"),
+    "Idempotency-Key with another body": (sent(b'{"name": "x"}', Idempotency_Key="used"), 422, "key_reused",
+                                          lambda url, call: used(call)),
+    "Idempotency-Key whose first request is under way": (
+        sent(b'{"name": "x"}', Idempotency_Key="held"), 409, "in_progress", lambda url, call: held(url)),
     "body over the limit": (sent(FULL), 413, "too_large"),
     "chunked body over the limit": (("POST", "/leads/", {
         "raw": b"%x\r\n%b\r\n0\r\n\r\n" % (len(FULL), FULL), "headers": JSON | {"Transfer-Encoding": "chunked"}}),
@@ -129,7 +154,8 @@ TABLE = {
 }
 # What a table of codes must say more than the code.
 MORE = {"unauthorized": ("WWW-Authenticate", None), "method_not_allowed": ("Allow", None),
-        "unavailable": ("Retry-After", None), "busy": ("Retry-After", None),
+        "unavailable": ("Retry-After", None), "busy": ("Retry-After", None), "in_progress": ("Retry-After", None),
+        "stale": ("ETag", "current"),
         "email_taken": (None, "existing_id"), "foreign_key": (None, "field")}
 
 
@@ -154,5 +180,5 @@ def test_error(asked, what):
 
 
 def test_the_table_is_whole():
-    # It is about what never became a request: test_body.py, test_deploy.py.
-    assert {row[2] for row in TABLE.values()} == set(problems.PROBLEMS) - {"bad_request"}
+    # What never became a request is a bad_request, too: test_body.py, test_deploy.py.
+    assert {row[2] for row in TABLE.values()} == set(problems.PROBLEMS)

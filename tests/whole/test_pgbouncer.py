@@ -59,6 +59,20 @@ def test_every_kind_of_statement_passes(pooled, direct_url):
     assert pooled.get(f"/leads/{lead['id']}").status == 404
 
 
+def test_conditions_and_keys(pooled, direct_url):
+    """The times in a lead's JSON, and so its version, are UTC whoever had the connection; a key's lock ends with its
+    transaction."""
+    key = {"Idempotency-Key": "one"}
+    replies = [pooled.call("POST", "/leads/", {"name": "Lead"}, headers=key) for _ in range(6)]
+    assert {(reply.status, reply.body) for reply in replies} == {(201, replies[0].body)}
+    assert [reply.headers["Idempotent-Replayed"] for reply in replies] == [None] + 5 * ["true"]
+    path, tag = replies[0].headers["Location"], replies[0].headers["ETag"]
+    assert {pooled.get(path).headers["ETag"] for _ in range(6)} == {tag}
+    answers = [pooled.call("PATCH", path, {"city": city}, headers={"If-Match": tag}) for city in ("Aix", "Arles")]
+    assert [reply.status for reply in answers] == [200, 412]
+    assert sql(direct_url, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory'") == []
+
+
 def test_many_callers_share_few_connections(pooled, direct_url):
     with ThreadPoolExecutor(16) as callers:
         made = list(callers.map(lambda n: pooled.make(name=f"Lead {n}"), range(48)))

@@ -247,6 +247,29 @@ def test_clients(ours, everybody, url):
     assert everybody.make(clientId=THEIR_CLIENT)["client_id"] == THEIR_CLIENT
 
 
+def test_conditions_tell_nothing_of_others_leads(ours, url):
+    for method, path in (("PATCH", ""), ("DELETE", ""), ("POST", "/convert")):
+        for tag in ("*", '"x"'):
+            refused = [ours.call(method, f"/leads/{lead}{path}", {"city": "Aix"} if method == "PATCH" else None,
+                                 headers={"If-Match": tag}) for lead in (THEIR_LEAD, ABSENT)]
+            assert told(refused[0]) == told(refused[1])
+            assert refused[0].status == 404
+    stale = ours.call("PATCH", f"/leads/{OUR_LEAD}", {"city": "Aix"}, headers={"If-Match": '"x"'})
+    assert (stale.status, stale.json["current"]["name"]) == (412, "Ours")
+
+
+def test_a_key_is_its_senders_own(serving, url):
+    sql(url, "DELETE FROM leads_answers")
+    made = {}
+    for name, caller in serving[1].items():
+        for replayed in (None, "true"):
+            reply = caller.call("POST", "/leads/", {"name": name[:1]}, headers={"Idempotency-Key": "one"})
+            assert (reply.status, reply.headers["Idempotent-Replayed"]) == (201, replayed)
+            made[name] = reply.data["id"]
+    assert len(set(made.values())) == 3
+    assert sql(url, "SELECT company_id::text FROM leads_answers ORDER BY 1") == [(OURS,), (THEIRS,), (None,)]
+
+
 ROWS = [{"id": THEIR_LEAD, "name": "by id"}, {"email": "THEIRS@x.fr", "name": "by e-mail"},
         {"email": "nobody@x.fr", "name": "nobody's"}, {"name": "another's", "company_id": THEIRS},
         {"name": "linked", "client_id": THEIR_CLIENT}, {"name": "unknown", "client_id": ABSENT},

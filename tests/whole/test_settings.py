@@ -65,7 +65,8 @@ def cors_headers(reply):
 
 def asked_from(origin, caller):
     """A simple request and a preflight."""
-    ask = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
+    ask = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers":
+           "content-type, if-match, if-none-match, idempotency-key"}
     return (caller.call("GET", "/health", headers={"Origin": origin}),
             caller.call("OPTIONS", "/leads/", headers={"Origin": origin} | ask))
 
@@ -95,7 +96,10 @@ def test_an_allowed_origin_may_ask(configured, origin):
     assert preflight.status in (200, 204)
     assert preflight.headers["Access-Control-Allow-Origin"] == origin
     assert "PUT" in preflight.headers["Access-Control-Allow-Methods"]
-    assert "content-type" in preflight.headers["Access-Control-Allow-Headers"].lower()
+    allowed = preflight.headers["Access-Control-Allow-Headers"].lower()
+    assert {"content-type", "if-match", "if-none-match", "idempotency-key"} <= set(allowed.split(", "))
+    exposed = simple.headers["Access-Control-Expose-Headers"]
+    assert {"ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-ID"} == set(exposed.split(", "))
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example.com", f"{ERP}.evil.com", f"{ERP}:8443",

@@ -12,7 +12,20 @@ from leads_service.contract.sentences import in_language
 from leads_service.contract.vocabulary import STAGES, STATUSES
 from leads_service.web.authorization import NOBODY_IS_ASKED
 from leads_service.web.description.route import PUBLIC, promise_of
-from leads_service.web.description.shapes import NUMBER, TEXT, TIME, UUID, VERSION, list_of, object_of, parameters
+from leads_service.web.description.shapes import (
+    LEAD,
+    LEAD_ANSWER,
+    NUMBER,
+    TEXT,
+    TIME,
+    UUID,
+    VERSION,
+    list_of,
+    object_of,
+    parameters,
+)
+from leads_service.web.requests.conditions import IF_MATCH, IF_NONE_MATCH
+from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
 
 
 def described_rules(app: Flask) -> list:
@@ -63,11 +76,20 @@ def _operation(rule, method, view, schemas):
     }
     # What the path says, the query string cannot say too.
     operation["parameters"] += [each for name, each in asked.items() if name not in rule.arguments]
+    operation["parameters"] += [{"in": "header", "name": name, **_TAKEN[name]} for name in promised.takes]
     if promised.body:
         operation["requestBody"] = {"required": promised.body_required, "content": _content(promised.body, schemas)}
     _add_failures(operation, *_failures(rule, method, promised))
-    if "201" in operation["responses"]:
-        _add_headers(operation["responses"]["201"], "Location")
+    for status, content in promised.answers.items():
+        names = ["Location"] * (status == 201) + ["ETag"] * (content is LEAD_ANSWER)
+        _add_headers(operation["responses"][str(status)], *names)
+    if IDEMPOTENCY_KEY in promised.takes:
+        for status in promised.answers:
+            operation["responses"][str(status)]["headers"]["Idempotent-Replayed"] = _REPLAYED
+        operation["responses"]["409"]["headers"] = {"Retry-After": {"schema": TEXT, "description": "With in_progress."}}
+    if IF_NONE_MATCH in promised.takes:
+        operation["responses"]["304"] = {"description": "The lead still has one of these ETags."}
+        _add_headers(operation["responses"]["304"], "ETag")
     return operation
 
 
@@ -86,6 +108,10 @@ def _failures(rule, method, promised):
     if "lead_id" in rule.arguments:
         yield "not_found"
     yield from promised.fails
+    if IF_MATCH in promised.takes:
+        yield from ("bad_request", "stale")
+    if IDEMPOTENCY_KEY in promised.takes:
+        yield from ("bad_request", "in_progress", "key_reused")
     if promised.role is not PUBLIC:
         yield from ("timeout", "unavailable")
         if method != "GET":
@@ -109,6 +135,8 @@ def _add_failures(operation, *codes):
     for code in codes:
         failure = operation["responses"].setdefault(str(PROBLEMS[code].status), _failure())
         sentence = in_language(PROBLEMS[code].sentence, "en").format(fields="…", field="…", reference="…")
+        if f"`{code}`" in failure["description"]:
+            continue  # for another reason
         failure["description"] += f"`{code}`: {sentence} "
         example = {"success": False, "data": None, "error": sentence, "code": code, "detail": sentence}
         failure["content"]["application/json"].setdefault("examples", {})[code] = {"value": example}
@@ -117,7 +145,7 @@ def _add_failures(operation, *codes):
 
 
 def _add_headers(response, *names):
-    response["headers"] = {name: {"schema": TEXT, "required": True} for name in names}
+    response.setdefault("headers", {}).update({name: {"schema": TEXT, "required": True} for name in names})
 
 
 def _failure():
@@ -152,14 +180,24 @@ _INFO = {
 }
 # What a failure tells in a header.
 _HEADERS = {"unauthorized": "WWW-Authenticate", "method_not_allowed": "Allow", "unavailable": "Retry-After",
-            "busy": "Retry-After"}
+            "busy": "Retry-After", "stale": "ETag"}
+_REPLAYED = {"schema": {"const": "true"}, "description": "The request had been answered before: this is that answer."}
+# What the request's headers are that a route may take.
+_TAGS = r'^[ \t]*(\*|(W/)?"[!#-~]*"([ \t]*,[ \t]*(W/)?"[!#-~]*")*)[ \t]*$'
+_TAKEN = {
+    IF_MATCH: {"schema": {**TEXT, "pattern": _TAGS},
+               "description": "Write only if the lead still has one of these ETags."},
+    IF_NONE_MATCH: {"schema": TEXT, "description": "Answer 304 if the lead still has one of these ETags."},
+    IDEMPOTENCY_KEY: {"schema": {**TEXT, "pattern": r'^("[!#-~]{1,255}"|[!#-~]{1,255})$'},
+                      "description": "Do this once, however often it is sent; answer as at first, for 24 hours."},
+}
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a JSON Web Token."},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 _LEAD = object_of(**{name: _column_schema(name) for name in LEAD_COLUMNS})
 _FAILURE = object_of(
-    ("existing_id", "line", "field", "run"), success={"const": False}, data={"type": "null"}, error=TEXT,
+    ("existing_id", "line", "field", "run", "current"), success={"const": False}, data={"type": "null"}, error=TEXT,
     code={"type": "string", "enum": [*PROBLEMS]},
     detail={"description": "The sentence again; on 422 an object, field to list of messages.",
             "type": ["string", "object"], "additionalProperties": list_of(TEXT)},
@@ -167,4 +205,5 @@ _FAILURE = object_of(
                  "description": "With email_taken: the lead that has it."},
     line={**NUMBER, "description": "When an import ends at a conflict: the row's line."},
     field={**TEXT, "description": "With foreign_key: the field whose row is unknown."},
-    run={**UUID, "description": "Of an import that was stopped: what `flask leads undo-import` takes."})
+    run={**UUID, "description": "Of an import that was stopped: what `flask leads undo-import` takes."},
+    current={**LEAD, "description": "With stale: the lead as it is."})

@@ -20,20 +20,25 @@ class Promise(NamedTuple):
     body: dict[str, dict]
     body_required: bool
     fails: tuple[str, ...]
+    takes: tuple[str, ...]
+    in_batches: bool
     all_companies_only: bool
 
 
 def promise(role: Role, answers: dict[int, dict[str, dict]], *, query: type[Schema] | None = None,
             body: dict[str, dict] | None = None, body_required: bool = True, fails: tuple[str, ...] = (),
-            all_companies_only: bool = False) -> Callable:
+            takes: tuple[str, ...] = (), in_batches: bool = False, all_companies_only: bool = False) -> Callable:
     """A decorator that gives a view its Promise; a view without one is refused to everybody.
 
     `role` is the least one that may use it, PUBLIC for everybody; `answers` maps each status of success to the JSON
     Schema of each media type, as `body` does for the request's (shapes.py makes both); `query` judges the query
     string. `fails` are the codes of PROBLEMS that only this route has: openapi.py adds those of every route of its
-    kind. `all_companies_only` refuses the callers that belong to one company.
+    kind. `takes` are the request's headers that mean something here: the view asks for conditions itself
+    (requests/conditions.py); a route that takes a key has its first answer kept (requests/idempotency.py), in the
+    transaction of its work, unless it works `in_batches`, each a transaction of its own.
+    `all_companies_only` refuses the callers that belong to one company.
     """
-    made = Promise(role, answers, query, body or {}, body_required, fails, all_companies_only)
+    made = Promise(role, answers, query, body or {}, body_required, fails, takes, in_batches, all_companies_only)
 
     def decorate(view):
         view.promise = made

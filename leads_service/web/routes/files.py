@@ -21,7 +21,8 @@ from leads_service.web.answers import company_of_caller, preferred_language
 from leads_service.web.body import bodies
 from leads_service.web.description.route import promise
 from leads_service.web.description.shapes import NUMBER, TEXT, UUID, as_json, as_text, list_of, object_of, success_of
-from leads_service.web.uploads import Watched, demand_of, uploaded_file
+from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
+from leads_service.web.requests.uploads import Watched, demand_of, uploaded_file
 
 blueprint = Blueprint("files", __name__, url_prefix="/leads")
 MAX_REJECTS = 1000  # named in one answer; all of them are counted
@@ -68,7 +69,7 @@ def _stream(first, others):
 
 @blueprint.post("/import")
 @promise(Role.ADMIN, {200: as_json("Imported", _IMPORTED)}, query=ImportQuery, body=_FILE,
-         fails=("email_taken", "id_taken"))
+         fails=("email_taken", "id_taken"), takes=(IDEMPOTENCY_KEY,), in_batches=True)
 def import_():
     """Bring in the leads of a file: the body, or the part `file` of a form."""
     forms = bodies()

@@ -27,6 +27,8 @@ from leads_service.web.description.shapes import (
     object_of,
     success_of,
 )
+from leads_service.web.requests.conditions import IF_MATCH, IF_NONE_MATCH, unless_known, wanted_versions
+from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
 
 blueprint = Blueprint("leads", __name__, url_prefix="/leads")
 LIST_QUERY = ListQuery()
@@ -76,7 +78,7 @@ def leads_by_source(source):
 
 
 @blueprint.post("")
-@promise(Role.EDITOR, {201: LEAD_ANSWER}, fails=("email_taken", "id_taken", "foreign_key"),
+@promise(Role.EDITOR, {201: LEAD_ANSWER}, fails=("email_taken", "id_taken", "foreign_key"), takes=(IDEMPOTENCY_KEY,),
          body=json_body_of("LeadCreate", LeadBody(), {
              "name": "Hélène Martin", "email": "helene@example.com", "phone": "06 12 34 56 78", "status": "Nouveau",
              "source": "web", "tags": ["vip"]}))
@@ -89,15 +91,15 @@ def create_lead():
 
 
 @blueprint.get("/<lead_id>")
-@promise(Role.READER, {200: LEAD_ANSWER})
+@promise(Role.READER, {200: LEAD_ANSWER}, takes=(IF_NONE_MATCH,))
 def get_lead(lead_id):
     """One lead."""
     lead_id = uuid_of(lead_id)
-    return lead_answer(replica.read(lambda: lead_by_id(lead_id, company_of_caller())))
+    return unless_known(lead_answer(replica.read(lambda: lead_by_id(lead_id, company_of_caller()))))
 
 
 @blueprint.route("/<lead_id>", methods=["PUT", "PATCH"])
-@promise(Role.EDITOR, {200: LEAD_ANSWER}, fails=("email_taken", "foreign_key"),
+@promise(Role.EDITOR, {200: LEAD_ANSWER}, fails=("email_taken", "foreign_key"), takes=(IF_MATCH,),
          body=json_body_of("LeadUpdate", LeadBody(partial=True), {"status": "Devis envoyé"}))
 def update_lead(lead_id):
     """Change the fields sent, and only those."""
@@ -105,29 +107,29 @@ def update_lead(lead_id):
     changes = bodies().update.load(json_body())
     if changes.pop("id", lead_id) != lead_id:
         raise validation_problem({"id": [OTHER_ID]})
-    if not changes:
-        return lead_answer(lead_by_id(lead_id, company_of_caller()))
-    return lead_answer(_write(lambda: change_lead(lead_id, changes, company_of_caller()), changes))
+    versions = wanted_versions()
+    return lead_answer(_write(lambda: change_lead(lead_id, changes, company_of_caller(), versions), changes))
 
 
 @blueprint.delete("/<lead_id>")
-@promise(Role.ADMIN, {200: as_json("Deleted", success_of(object_of(id=UUID, message=TEXT)))})
+@promise(Role.ADMIN, {200: as_json("Deleted", success_of(object_of(id=UUID, message=TEXT)))}, takes=(IF_MATCH,))
 def delete_lead(lead_id):
     """Delete a lead."""
-    lead_id = uuid_of(lead_id)
-    if not retrying(lambda: remove_lead(lead_id, company_of_caller())):
+    lead_id, versions = uuid_of(lead_id), wanted_versions()
+    if not retrying(lambda: remove_lead(lead_id, company_of_caller(), versions)):
         raise Problem("not_found", LEAD_NOT_FOUND)
     return success({"id": str(lead_id), "message": said(DELETED)})
 
 
 @blueprint.post("/<lead_id>/convert")
 @promise(Role.EDITOR, {200: as_json("Converted", success_of(object_of(lead_id=UUID, client_id=UUID, message=TEXT)))},
-         body=json_body_of("Convert", ConvertBody(), {}), body_required=False, fails=("foreign_key",))
+         body=json_body_of("Convert", ConvertBody(), {}), body_required=False, fails=("foreign_key",),
+         takes=(IF_MATCH, IDEMPOTENCY_KEY))
 def convert(lead_id):
     """Make a client out of a lead, or link it to the client given."""
-    lead_id = uuid_of(lead_id)
+    lead_id, versions = uuid_of(lead_id), wanted_versions()
     body = bodies().convert.load(json_body()) if has_body(request) else {}
-    client_id = retrying(lambda: convert_lead(lead_id, body.get("client_id"), company_of_caller()))
+    client_id = retrying(lambda: convert_lead(lead_id, body.get("client_id"), company_of_caller(), versions))
     return success({"lead_id": str(lead_id), "client_id": str(client_id), "message": said(CONVERTED)})
 
 

@@ -1,0 +1,88 @@
+"""The first answers to requests that may come again, kept in the transaction that does what they tell."""
+
+import uuid
+from collections.abc import Callable
+from typing import NamedTuple
+
+from psycopg2 import Binary
+from psycopg2.extras import Json
+
+from leads_service.contract.problems import PROBLEMS, Problem
+from leads_service.database.pool import database, first
+
+HEADER = "Idempotency-Key"
+_KEPT = "INTERVAL '24 hours'"
+_FEW = 10  # expired ones that each new one deletes: more than come, so that none stay
+
+
+class Answer(NamedTuple):
+    """What an HTTP answer says: status, headers in their order, body."""
+
+    status: int
+    headers: list[list[str]]
+    body: bytes
+
+
+def answer_once(key: bytes, fingerprint: bytes, company_id: uuid.UUID | None, answer: Callable[[], Answer], *,
+                in_batches: bool = False) -> tuple[Answer, bool]:
+    """What `answer()` gives, and False; if a request with this key (32 bytes) was answered in the last 24 hours, that
+    answer, and True. Success alone is kept, as the company's (None: of a caller of all).
+
+    `answer` writes in this transaction; `in_batches`, in transactions of its own, on other connections. Then this one
+    is not held meanwhile: a pool whose connections all wait for a second one would serve nobody.
+
+    Raises Problem: in_progress when another request with this key is under way (of those in batches: was answered
+    meanwhile); key_reused when that answer was to a request with another fingerprint.
+    """
+    with database.atomic():
+        if kept := _kept(key, fingerprint):
+            return kept, True
+        if not in_batches:
+            made = answer()
+            _keep(key, fingerprint, company_id, made)
+            return made, False
+    database.close()
+    made = answer()
+    with database.atomic():
+        _keep(key, fingerprint, company_id, made)
+    return made, False
+
+
+def lock_of(key: bytes) -> int:
+    """The number of the advisory lock that a request with this key holds."""
+    return int.from_bytes(key[:8], signed=True)
+
+
+def _kept(key, fingerprint):
+    # Asked for, not waited for; it ends with the transaction, on a pooler's connection too. Two keys with one lock
+    # would be told to come again, no more.
+    if not first(database.execute_sql("SELECT pg_try_advisory_xact_lock(%s)", (lock_of(key),))):
+        raise _in_progress()
+    # A statement of its own, so that it sees what the lock's last holder has written.
+    found = database.execute_sql("SELECT fingerprint, status, headers, body FROM leads_answers "
+                                 f"WHERE key = %s AND at > now() - {_KEPT}", (Binary(key),)).fetchone()
+    if not found:
+        return None
+    of_request, status, headers, body = found
+    if bytes(of_request) != fingerprint:
+        raise Problem("key_reused", detail={HEADER: [PROBLEMS["key_reused"].sentence]})
+    return Answer(status, headers, bytes(body))
+
+
+def _keep(key, fingerprint, company_id, answer):
+    if answer.status >= 300:
+        return
+    database.execute_sql(
+        f"DELETE FROM leads_answers WHERE key = %s AND at <= now() - {_KEPT} OR key IN (SELECT key FROM leads_answers "
+        f"WHERE at <= now() - {_KEPT} ORDER BY at LIMIT {_FEW} FOR UPDATE SKIP LOCKED)", (Binary(key),))
+    kept = database.execute_sql(
+        "INSERT INTO leads_answers (key, company_id, fingerprint, status, headers, body) "
+        "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        (Binary(key), company_id and str(company_id), Binary(fingerprint), answer.status, Json(answer.headers),
+         Binary(answer.body)))
+    if not kept.rowcount:  # the lock holds nobody off who computes it otherwise; the table does
+        raise _in_progress()
+
+
+def _in_progress():
+    return Problem("in_progress", headers={"Retry-After": "1"})

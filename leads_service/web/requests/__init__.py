@@ -1,0 +1,1 @@
+"""What a request brings beside JSON: files, conditions, keys."""
