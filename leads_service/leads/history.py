@@ -5,7 +5,7 @@ earliest last; a delete replaced all of it. migrations/0010_history.py says why 
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from leads_service.contract.lead import LEAD_COLUMNS
@@ -15,6 +15,7 @@ from leads_service.database.pool import database, first, select
 from leads_service.leads.filters import of_company, where
 from leads_service.leads.pages import MAX_PAGE
 from leads_service.leads.record import COLUMNS, conflicts_told, demand_client, lead_by_id
+from leads_service.leads.versions import demand_version
 
 NO_SUCH_CHANGE = Sentence("Ce lead n'a pas de modification {change} à laquelle revenir.",
                           "This lead has no change {change} to go back to.")
@@ -81,12 +82,14 @@ def deleted_leads(company_id: uuid.UUID | None, limit: int, below: int | None) -
     return _page(f"{_SHOWN}, {lead} AS lead FROM leads_history h WHERE {met}", parameters, limit, below)
 
 
-def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID | None, *, deleted_too: bool) -> str:
+def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID | None,
+                 versions: Collection[str] | None = None, *, deleted_too: bool) -> str:
     """Make the lead what it was right after this change; without one, a deleted lead what it was, and one that is there
     what it is. Its JSON. `deleted_too`: the caller may bring a deleted lead back.
 
     It may be larger than a lead that a caller sends, since it was so. Raises Problem: no such lead or change (another
-    company's are none), forbidden, the e-mail or id taken, the client or company gone.
+    company's are none), forbidden, stale (it has none of the `versions`; a deleted lead has no version), the e-mail or
+    id taken, the client or company gone.
     """
     with database.atomic():
         # One after the other, so that the second finds the lead there.
@@ -98,8 +101,13 @@ def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID |
             raise Problem("not_found", LEAD_NOT_FOUND)
         if not there and not deleted_too:
             raise Problem("forbidden")
-        if there and change is None:
-            return lead_by_id(lead_id, company_id)
+        if there:
+            row = lead_by_id(lead_id, company_id)
+            demand_version(row, versions)
+            if change is None:
+                return row
+        elif versions is not None:
+            raise Problem("stale")
         state, email, client_id = _state(lead_id, change, company_id)
         demand_client(client_id, company_id)
         database.execute_sql("SET LOCAL leads.restoring = 'on'")

@@ -27,8 +27,9 @@ def etag(api, lead):
 
 
 def write(api, lead, tag, method="PATCH", **body):
-    path, body = (path_of(lead) + "/convert", None) if method == "CONVERT" else (path_of(lead), body or None)
-    method = {"CONVERT": "POST"}.get(method, method)
+    path, body = path_of(lead), body or None
+    if method in ("CONVERT", "RESTORE"):
+        method, path, body = "POST", f"{path}/{method.lower()}", None
     return api.call(method, path, body, headers={"If-Match": tag})
 
 
@@ -101,7 +102,7 @@ def test_who_has_the_lead_is_not_sent_it(api, method, given, status):
     assert failed(api.call("GET", f"/leads/{ABSENT}", headers={"If-None-Match": "*"}), 404, "not_found")
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "CONVERT"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "CONVERT", "RESTORE"])
 def test_what_is_written_is_the_version_that_was_meant(api, method):
     for given in ("{}", "W/{}", '"x" ,\t{},', "*"):
         lead = api.make()
@@ -139,7 +140,7 @@ def test_a_long_list_of_tags_is_read_in_no_time():
         versions_of(" " * 8000 + "x")
 
 
-@pytest.mark.parametrize("method", ["PATCH", "DELETE", "CONVERT"])
+@pytest.mark.parametrize("method", ["PATCH", "DELETE", "CONVERT", "RESTORE"])
 def test_of_two_stale_writers_one_is_told(api, db_url, method):
     """Both have read the same version, and both wait for its row: whoever comes second finds another one."""
     lead = api.make()
@@ -174,3 +175,11 @@ def test_many_writers_who_read_before_they_write_lose_nothing(api):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(append, range(12)))
     assert sorted(map(int, api.get(path_of(lead)).data["tags"])) == list(range(12))
+
+
+def test_a_deleted_lead_has_no_version(api):
+    lead = api.make()
+    tag = etag(api, lead)
+    api.call("DELETE", path_of(lead))
+    assert "current" not in failed(write(api, lead, tag, "RESTORE"), 412, "stale")
+    assert write(api, lead, "*", "RESTORE").headers["ETag"] == tag

@@ -25,6 +25,8 @@ from leads_service.web.description.shapes import (
     object_of,
     success_of,
 )
+from leads_service.web.requests.conditions import IF_MATCH, wanted_versions
+from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
 
 blueprint = Blueprint("history", __name__, url_prefix="/leads")
 _QUERY = ChangesQuery()
@@ -56,13 +58,14 @@ def deleted():
 
 @blueprint.post("/<lead_id>/restore")
 @promise(Role.EDITOR, {200: LEAD_ANSWER}, body=json_body_of("Restore", RestoreBody(), {"to": 12}), body_required=False,
-         fails=("email_taken", "id_taken", "foreign_key"))
+         fails=("email_taken", "id_taken", "foreign_key"), takes=(IF_MATCH, IDEMPOTENCY_KEY))
 def restore(lead_id):
     """Make a lead what it was right after a change, or bring a deleted one back, which only an admin may."""
-    lead_id = uuid_of(lead_id)
+    lead_id, versions = uuid_of(lead_id), wanted_versions()
     change = bodies().restore.load(json_body()).get("to") if has_body(request) else None
     is_admin = current_caller().role >= Role.ADMIN
-    return lead_answer(retrying(lambda: restore_lead(lead_id, change, company_of_caller(), deleted_too=is_admin)))
+    return lead_answer(retrying(
+        lambda: restore_lead(lead_id, change, company_of_caller(), versions, deleted_too=is_admin)))
 
 
 def _page(changes):
