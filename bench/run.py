@@ -2,7 +2,7 @@
 
     .venv/bin/pip install -r bench/requirements.txt     # and Debian's wrk
     .venv/bin/python bench/run.py [--rows 10000,100000,1000000] [--seconds 3] [--keep FOLDER] [--straight]
-                                  [--sweep | --auth]
+                                  [--sweep | --auth | --history]
 
 For every size it fills a database (bench/fill.py) on a PostgreSQL of its own, starts gunicorn on a unix socket and an
 nginx in front of it as deploy/ has them, and prints requests a second, latencies and processor time of each route under
@@ -10,7 +10,7 @@ load, then what single callers wait for lists and searches of many kinds, as mul
 in the same database. At the largest size it does so once more behind 50,000 new leads that match nothing asked for.
 Everything goes to bench/results/ too, under today's date, with a chart. --straight has wrk ask gunicorn itself; --keep
 uses a folder for the databases and leaves them there; --sweep measures gunicorn's workers and threads instead, --auth
-what it costs to ask callers who they are.
+what it costs to ask callers who they are, --history what it costs to keep every change.
 """
 
 import argparse
@@ -216,6 +216,34 @@ def authentication(report, url, seconds, folder):
                     *(f"{found[way, name] / found['none', name]:.2f}" for name in asked)) for way in credentials))
 
 
+def history(report, url, seconds, folder):
+    """Creates and updates with the history's triggers and without, in turns, and the bytes that a change takes."""
+    triggers = [row[0] for row in sql(
+        url, "SELECT tgname FROM pg_trigger WHERE tgrelid = 'leads'::regclass AND tgname LIKE 'trg_leads_keep_%'")]
+    kept = "SELECT count(*), pg_total_relation_size('leads_history') FROM leads_history"
+    asked = {name: asked for name, asked in routes(url).items() if name in ("create", "update")}
+    rates = {(way, name): [] for way in ("ENABLE", "DISABLE") for name in asked}
+    bytes_of = {name: [] for name in asked}
+    with served(url) as (_, address):
+        for (name, (method, paths)), turn in itertools.product(asked.items(), range(6)):
+            for way in ("ENABLE", "DISABLE") if turn % 2 else ("DISABLE", "ENABLE"):
+                for trigger in triggers:
+                    sql(url, f"ALTER TABLE leads {way} TRIGGER {trigger}")
+                before = sql(url, kept)[0]
+                rates[way, name].append(load(address, method, paths, seconds, folder)[1])
+                count, size = (now - then for now, then in zip(sql(url, kept)[0], before, strict=True))
+                if count:
+                    bytes_of[name].append(size / count)
+    for trigger in triggers:
+        sql(url, f"ALTER TABLE leads ENABLE TRIGGER {trigger}")
+    found = {pair: statistics.median(each) for pair, each in rates.items()}
+    report.table(("route", "req/s without history", "with", "× without", "bytes a change"), *(
+        (name, f"{found['DISABLE', name]:.0f}", f"{found['ENABLE', name]:.0f}",
+         f"{found['ENABLE', name] / found['DISABLE', name]:.2f}", f"{statistics.median(bytes_of[name]):.0f}")
+        for name in asked))
+    tidy(url)
+
+
 def chart(medians, file):
     """Latency against rows, one line for each kind."""
     import matplotlib
@@ -254,6 +282,7 @@ def main():
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--sweep", dest="instead", action="store_const", const=sweep)
     instead.add_argument("--auth", dest="instead", action="store_const", const=authentication)
+    instead.add_argument("--history", dest="instead", action="store_const", const=history)
     arguments = parser.parse_args()
     report, medians, instead = Report(), {}, arguments.instead
     results = ROOT / "bench" / "results" / f"{dt.date.today()}{f'-{instead.__name__}' if instead else ''}"
