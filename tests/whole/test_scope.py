@@ -149,6 +149,8 @@ def test_export(ours, everybody):
 
 @pytest.mark.parametrize(("method", "path", "body"), [
     ("GET", "/leads/{}", None), ("HEAD", "/leads/{}", None), ("DELETE", "/leads/{}", None),
+    ("GET", "/leads/{}/activities", None), ("POST", "/leads/{}/activities", {"a": 1}),
+    ("POST", "/leads/{}/activities", {"a": "x" * 300_000}),
     ("POST", "/leads/{}/convert", None), ("POST", "/leads/{}/convert", {"clientId": OUR_CLIENT}),
     ("POST", "/leads/{}/convert", {"clientId": THEIR_CLIENT}), ("POST", "/leads/{}/convert", {"clientId": ABSENT}),
     *[(method, "/leads/{}", body) for method in ("PUT", "PATCH") for body in (
@@ -226,9 +228,9 @@ def test_clients(ours, everybody, url):
 
 
 def test_conditions_tell_nothing_of_others_leads(ours, url):
-    for method, path in (("PATCH", ""), ("DELETE", ""), ("POST", "/convert")):
+    for method, path in (("PATCH", ""), ("DELETE", ""), ("POST", "/convert"), ("POST", "/activities")):
         for tag in ("*", '"x"'):
-            refused = [ours.call(method, f"/leads/{lead}{path}", {"city": "Aix"} if method == "PATCH" else None,
+            refused = [ours.call(method, f"/leads/{lead}{path}", None if path == "/convert" else {"city": "Aix"},
                                  headers={"If-Match": tag}) for lead in (THEIR_LEAD, ABSENT)]
             assert told(refused[0]) == told(refused[1])
             assert refused[0].status == 404

@@ -13,6 +13,7 @@ from leads_service.contract.vocabulary import STAGES, STATUSES
 from leads_service.web.authorization import NOBODY_IS_ASKED
 from leads_service.web.description.route import PUBLIC, promise_of
 from leads_service.web.description.shapes import (
+    ACTIVITY_ANSWER,
     LEAD,
     LEAD_ANSWER,
     NUMBER,
@@ -80,7 +81,8 @@ def _operation(rule, method, view, schemas):
         operation["requestBody"] = {"required": promised.body_required, "content": _content(promised.body, schemas)}
     _add_failures(operation, *_failures(rule, method, promised))
     for status, content in promised.answers.items():
-        names = ["Location"] * (status == 201) + ["ETag"] * (content is LEAD_ANSWER)
+        names = (["Location"] * (status == 201 and content is LEAD_ANSWER)
+                 + ["ETag"] * (content in (LEAD_ANSWER, ACTIVITY_ANSWER)))
         _add_headers(operation["responses"][str(status)], *names)
     if IDEMPOTENCY_KEY in promised.takes:
         for status in promised.answers:

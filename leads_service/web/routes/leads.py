@@ -13,7 +13,7 @@ from leads_service.contract.sentences import Sentence
 from leads_service.database.failures import database_problem, retrying
 from leads_service.leads.convert import convert_lead
 from leads_service.leads.pages import page
-from leads_service.leads.record import add_lead, change_lead, id_of_email, lead_by_id, remove_lead
+from leads_service.leads.record import add_lead, change_lead, lead_by_id, name_holder, remove_lead
 from leads_service.web import replica
 from leads_service.web.answers import answered, company_of_caller, lead_answer, said, success, uuid_of
 from leads_service.web.body import bodies, has_body, json_body
@@ -140,11 +140,9 @@ def _write(action, values):
         return retrying(action)
     except IntegrityError as error:
         problem = database_problem(error)
-        if problem.code == "email_taken":
-            existing_id = id_of_email(values["email"], company_of_caller())
-            if existing_id or not company_of_caller():  # else it is another company's
-                problem.extra["existing_id"] = existing_id
-        raise problem from error
+        if problem is None:
+            raise
+        raise name_holder(problem, values, company_of_caller()) from error
 
 
 @functools.lru_cache(512)
