@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from peewee import DataError, IntegrityError
 
-from leads_service.contract.bulk import CREATE, DELETE, UPDATE
 from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.problems import LEAD_NOT_FOUND, PROBLEMS, Problem
 from leads_service.database.failures import database_problem
@@ -23,6 +22,7 @@ from leads_service.leads.filters import of_company, where
 from leads_service.leads.record import CLIENT_IS_OPEN, LARGEST, SIZED, name_holder, too_large, with_company
 from leads_service.leads.versions import VERSION
 
+CREATE, UPDATE, DELETE = "create", "update", "delete"
 _TYPES = dict.fromkeys(LEAD_COLUMNS, "text") | SIZED | {
     "id": "uuid", "client_id": "uuid", "company_id": "uuid", "interest_level": "integer"}
 _STATUS = {CREATE: 201, UPDATE: 200, DELETE: 200}

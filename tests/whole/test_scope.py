@@ -238,6 +238,31 @@ def test_conditions_tell_nothing_of_others_leads(ours, url):
     assert (stale.status, stale.json["current"]["name"]) == (412, "Ours")
 
 
+def test_a_bulk_tells_nothing_of_others_leads(ours, url):
+    """Neither by an item's outcome nor by what it does to the others."""
+    before = [row for row in sql(url, LEADS) if row[4] != OURS]
+    told_of = {}
+    for lead, client in ((THEIR_LEAD, THEIR_CLIENT), (ABSENT, ABSENT)):
+        sql(url, "UPDATE leads SET name = 'Ours', client_id = NULL WHERE id = %s", OUR_LEAD)
+        outcomes = []
+        for data in ({"name": "x"}, {}, {"email": "theirs@x.fr"}, {"client_id": client}, {"company_id": THEIRS}):
+            outcomes += ours.call("POST", "/leads/bulk", {"items": [
+                {"op": "update", "id": lead, "data": data}, {"op": "update", "id": OUR_LEAD, "data": {"name": "y"}}]}
+                ).data["results"][:1]
+        for item in ({"op": "delete", "id": lead}, {"op": "delete", "id": lead, "if_match": '"x"'},
+                     {"op": "update", "id": OUR_LEAD, "data": {"client_id": client}},
+                     {"op": "create", "data": {"name": "x", "email": "theirs@x.fr"}},
+                     {"op": "create", "data": {"name": "x", "company_id": client}}):
+            outcomes += ours.call("POST", "/leads/bulk", {"items": [item]}).json["results"]
+        told_of[lead] = json.dumps(outcomes).replace(lead, "lead")
+    assert told_of[THEIR_LEAD] == told_of[ABSENT]
+    assert [row for row in sql(url, LEADS) if row[4] != OURS] == before
+    made = ours.call("POST", "/leads/bulk", {"items": [{"op": "create", "data": {"name": "x"}},
+                                                       {"op": "delete", "id": OUR_LEAD}]})
+    assert made.status == 200
+    assert ours.get(f"/leads/{made.data['results'][0]['id']}").data["company_id"] == OURS
+
+
 def test_a_key_is_its_senders_own(serving, url):
     sql(url, "DELETE FROM leads_answers")
     made = {}

@@ -199,7 +199,7 @@ _SECURITY = {
 }
 _LEAD = object_of(**{name: _column_schema(name) for name in LEAD_COLUMNS})
 _FAILURE = object_of(
-    ("existing_id", "line", "field", "current"), success={"const": False}, data={"type": "null"}, error=TEXT,
+    ("existing_id", "line", "field", "current", "results"), success={"const": False}, data={"type": "null"}, error=TEXT,
     code={"type": "string", "enum": [*PROBLEMS]},
     detail={"description": "The sentence again; on 422 an object, field to list of messages.",
             "type": ["string", "object"], "additionalProperties": list_of(TEXT)},
@@ -207,4 +207,5 @@ _FAILURE = object_of(
                  "description": "With email_taken: the lead that has it."},
     line={**NUMBER, "description": "When an import ends at a conflict: the row's line."},
     field={**TEXT, "description": "With foreign_key: the field whose row is unknown."},
-    current={**LEAD, "description": "With stale: the lead as it is."})
+    current={**LEAD, "description": "With stale: the lead as it is."},
+    results={**list_of({"type": "object"}), "description": "With bulk_failed: the outcome of each item."})

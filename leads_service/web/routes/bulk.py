@@ -6,18 +6,18 @@ from flask import Blueprint, json, request
 from marshmallow import ValidationError
 
 from leads_service.access.callers import Role
-from leads_service.contract.bulk import CREATE, DELETE, MAX_ITEMS, OPS, load_bulk
 from leads_service.contract.lead import OTHER_ID
 from leads_service.contract.problems import PROBLEMS, Problem, validation_problem
 from leads_service.contract.vocabulary import parse_uuid
 from leads_service.database.failures import retrying
-from leads_service.leads.bulk import Change, Done, write_changes
+from leads_service.leads.bulk import CREATE, DELETE, UPDATE, Change, Done, write_changes
 from leads_service.web.answers import answered, company_of_caller, preferred_language, uuid_of
 from leads_service.web.authorization import current_caller
 from leads_service.web.body import bodies, json_body
 from leads_service.web.description.route import promise
 from leads_service.web.description.shapes import NUMBER, TEXT, as_json, list_of, object_of, success_of
 from leads_service.web.errors import detail_of
+from leads_service.web.requests.bulk import MAX_ITEMS, OPS, load_bulk
 from leads_service.web.requests.conditions import versions_wanted
 from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
 
@@ -33,7 +33,7 @@ _RESULT = object_of(("etag", "code", "detail", "existing_id", "field"), index=NU
                     existing_id={"type": ["string", "null"]}, field=TEXT)
 _DONE = as_json("BulkDone", success_of(object_of(
     results=list_of(_RESULT), summary=object_of(created=NUMBER, updated=NUMBER, deleted=NUMBER, failed=NUMBER))))
-_COUNTED = {"create": "created", "update": "updated", "delete": "deleted"}
+_COUNTED = {CREATE: "created", UPDATE: "updated", DELETE: "deleted"}
 
 
 @blueprint.post("/bulk")

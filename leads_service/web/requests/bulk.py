@@ -8,9 +8,10 @@ from leads_service.contract.fields import MAX_NAMED, NOT_LIST, NOT_OBJECT, NOT_T
 from leads_service.contract.lead import LONGEST_NAME, TOO_MANY_FIELDS, UNKNOWN
 from leads_service.contract.sentences import Sentence, in_language
 from leads_service.contract.vocabulary import parse_uuid
+from leads_service.leads.bulk import CREATE, DELETE, UPDATE
 
 MAX_ITEMS = 1000
-CREATE, UPDATE, DELETE = OPS = ("create", "update", "delete")
+OPS = (CREATE, UPDATE, DELETE)
 # What an item of each kind has beside `op`; the first ones it must have.
 _MUST = {CREATE: ("data",), UPDATE: ("id", "data"), DELETE: ("id",)}
 _MAY = {CREATE: ("id",), UPDATE: ("if_match",), DELETE: ("if_match",)}
