@@ -118,6 +118,13 @@ def test_of_a_bulk_and_another_writer_the_later_one_is_judged(api, db_url):
     assert api.get(f"/leads/{lead['id']}").data["city"] == "Aix"
 
 
+def test_an_email_passes_on_in_the_order_sent(api):
+    first, second = api.make(email="a@example.com"), api.make()
+    reply = bulk(api, update(second, email="A@example.com"), {"op": "delete", "id": first["id"]},
+                 {"op": "create", "data": {"name": "New", "email": "a@example.com"}})
+    assert told(reply.data["results"]) == [(409, "email_taken"), (200, None), (201, None)]
+
+
 def test_a_key_makes_it_once(api, db_url):
     items = [{"op": "create", "data": {"name": "New"}}, {"op": "create", "data": {}}]
     first = bulk(api, *items, headers={"Idempotency-Key": "one"})
