@@ -1,6 +1,7 @@
 """The first answers to requests with an Idempotency-Key, for 24 hours.
 
-A row is written in the transaction of the write that it tells of. The key is a hash of the key that was sent and who
+A row is written in the transaction of the write that it tells of; one with the status 102 says that an import is under
+way. The key is a hash of the key that was sent and who
 sent it; the fingerprint one of the path, the query string and the body. The company is whose caller it was, for row
 security.
 """

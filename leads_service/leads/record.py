@@ -30,10 +30,10 @@ LEAD_JSON = SQL(f"(SELECT row_to_json(lead)::text FROM (SELECT {COLUMNS}) AS lea
 
 _ONE = f"SELECT row_to_json(lead)::text FROM (SELECT {COLUMNS} FROM leads WHERE "
 
-# The columns that may be large, with their types; _LARGEST bytes together. Leads of before, or of others who write to
+# The columns that may be large, with their types; LARGEST bytes together. Leads of before, or of others who write to
 # the table, may be larger.
 SIZED = {"notes": "jsonb", "activities": "jsonb", "tags": "text[]"}
-_LARGEST = 256 * 1024
+LARGEST = 256 * 1024
 # How many bytes a lead's JSON is, roughly, told without making it: what is stored uncompressed is as long as its text;
 # compressed values are looked at while they are short. A lead over LARGE is fetched by itself.
 LARGE = 64 * 1024
@@ -42,7 +42,7 @@ _TEXTS = " + ".join(f"octet_length({column}::text)" for column in SIZED)
 WEIGHT = (f"(CASE WHEN coalesce({', '.join(f'pg_column_compression({column})' for column in SIZED)}) IS NULL "
           f"THEN {_STORED} WHEN {_STORED} > {LARGE // 8} THEN {LARGE} + {_STORED} "
           f"ELSE coalesce(octet_length(address), 0) + {_TEXTS} END)")
-_TRIES = 10  # of a change that meets others' changes of the lead
+TRIES = 10  # of a change that meets others' changes of the lead
 TOO_LARGE = Sentence("notes, activities et tags font plus de 256 Kio ensemble.",
                      "notes, activities and tags make more than 256 KiB together.")
 
@@ -71,7 +71,7 @@ def demand_client(client_id: uuid.UUID | None, company_id: uuid.UUID | None) -> 
 
 def lead_by_id(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> str | None:
     """The lead's JSON, or None."""
-    met, parameters = _is_lead(lead_id, company_id)
+    met, parameters = is_lead(lead_id, company_id)
     return first(select(f"{_ONE}{met}) AS lead", parameters, again=True))
 
 
@@ -83,7 +83,7 @@ def add_lead(values: dict, company_id: uuid.UUID | None) -> str:
     stored = _stored(columns, values)
     row = first(write(_insert(columns), stored + _sized(columns, stored), again=True))
     if row is None:
-        raise _too_large(columns)
+        raise too_large(columns)
     return row
 
 
@@ -100,14 +100,14 @@ def change_lead(lead_id: uuid.UUID, changes: dict, company_id: uuid.UUID | None,
     demand_client(changes.get("client_id"), company_id)
     columns = _in_order(changes)
     if not columns:
-        return _in_version(lead_id, company_id, versions)
+        return in_version(lead_id, company_id, versions)
     values = _stored(columns, changes)
-    met, parameters = _is_lead(lead_id, company_id)
+    met, parameters = is_lead(lead_id, company_id)
     sized = 2 * _sized(columns, values)
-    meant, meant_parameters = _is_version(met, parameters, versions)
+    meant, meant_parameters = is_version(met, parameters, versions)
     sql = _update(columns, meant)
     arguments = values + meant_parameters + values + sized + meant_parameters + values
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         if row := first(write(sql, arguments, again=True)):
             return row
         # There is none, it is stale, it would be too large, or another caller changed it at the same moment.
@@ -115,36 +115,34 @@ def change_lead(lead_id: uuid.UUID, changes: dict, company_id: uuid.UUID | None,
         if fits is None:
             return None
         if versions is not None:
-            _in_version(lead_id, company_id, versions)
+            in_version(lead_id, company_id, versions)
         if not fits:
-            raise _too_large(columns)
+            raise too_large(columns)
     raise Problem("busy", headers={"Retry-After": "1"})
 
 
 def remove_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None, versions: Collection[str] | None = None) -> bool:
     """Delete the lead; False when there is no such lead. Raises Problem (stale, with the lead)."""
-    met, parameters = _is_version(*_is_lead(lead_id, company_id), versions)
-    for _ in range(_TRIES):
+    met, parameters = is_version(*is_lead(lead_id, company_id), versions)
+    for _ in range(TRIES):
         if write(f"DELETE FROM leads WHERE {met}", parameters).rowcount:
             return True
-        if versions is None or _in_version(lead_id, company_id, versions) is None:
+        if versions is None or in_version(lead_id, company_id, versions) is None:
             return False
     raise Problem("busy", headers={"Retry-After": "1"})
 
 
 @contextlib.contextmanager
 def conflicts_told(email: str | None, company_id: uuid.UUID | None):
-    """What PostgreSQL refuses as others' is the Problem that a caller of this company is told: of a lead's e-mail, with
-    the lead that has it."""
+    """What PostgreSQL refuses as others' while a lead with this e-mail is written is the Problem that a caller of this
+    company is told."""
     try:
         yield
     except IntegrityError as error:
         problem = database_problem(error)
-        if problem.code == "email_taken":
-            existing_id = id_of_email(email, company_id)
-            if existing_id or not company_id:  # else it is another company's
-                problem.extra["existing_id"] = existing_id
-        raise problem from error
+        if problem is None:
+            raise
+        raise name_holder(problem, email, company_id) from error
 
 
 def id_of_email(email: str, company_id: uuid.UUID | None) -> str | None:
@@ -154,19 +152,30 @@ def id_of_email(email: str, company_id: uuid.UUID | None) -> str | None:
     return found and str(found)
 
 
-def _is_lead(lead_id, company_id):
+def name_holder(problem: Problem, email: str | None, company_id: uuid.UUID | None) -> Problem:
+    """The problem of writing a lead with this e-mail; if it is taken, with the lead that has it, save another
+    company's."""
+    if problem.code == "email_taken":
+        existing_id = id_of_email(email, company_id)
+        if existing_id or not company_id:
+            problem.extra["existing_id"] = existing_id
+    return problem
+
+
+def is_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> tuple[str, list]:
     """The condition of being this lead, and its parameters."""
     met, parameters = where(of_company(company_id))
     return f"id = %s AND {met}", [str(lead_id), *parameters]
 
 
-def _is_version(met, parameters, versions):
+def is_version(met: str, parameters: list, versions: Collection[str] | None) -> tuple[str, list]:
     """That condition and its parameters, narrowed to these versions; a text of its own, so that whoever names none
     has the lead's JSON made once."""
     return (met, parameters) if versions is None else (f"{met} AND {VERSION} = ANY (%s)", [*parameters, [*versions]])
 
 
-def _in_version(lead_id, company_id, versions):
+def in_version(lead_id: uuid.UUID, company_id: uuid.UUID | None, versions: Collection[str] | None) -> str | None:
+    """The lead's JSON, or None. Raises Problem (stale, with the lead, when it has none of the versions)."""
     row = lead_by_id(lead_id, company_id)
     if row is not None:
         demand_version(row, versions)
@@ -180,7 +189,7 @@ def _in_order(values):
 @functools.lru_cache(1024)
 def _insert(columns):
     return (f"INSERT INTO leads ({', '.join(columns)}) SELECT {', '.join(['%s'] * len(columns))} "
-            f"WHERE {_size(columns, {})} <= {_LARGEST} RETURNING {LEAD_JSON.sql}")
+            f"WHERE {_size(columns, {})} <= {LARGEST} RETURNING {LEAD_JSON.sql}")
 
 
 @functools.lru_cache(1024)
@@ -201,7 +210,7 @@ def _fits(columns):
     """The condition that a lead is no larger than it may be once it has new values of these columns, or is no larger
     than before; its parameters are twice those of `_sized`."""
     given = [column for column in SIZED if column in columns]
-    return f"({_size(columns, SIZED)} <= {_LARGEST} OR NOT ({_differs(given)}))" if given else "true"
+    return f"({_size(columns, SIZED)} <= {LARGEST} OR NOT ({_differs(given)}))" if given else "true"
 
 
 def _size(columns, otherwise):
@@ -218,7 +227,8 @@ def _sized(columns, stored):
     return [by_column[column] for column in SIZED if column in by_column]
 
 
-def _too_large(columns):
+def too_large(columns: Collection[str]) -> Problem:
+    """The 422 of a lead that these columns' new values make too large."""
     return validation_problem({column: [TOO_LARGE] for column in SIZED if column in columns})
 
 

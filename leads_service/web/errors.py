@@ -37,15 +37,19 @@ def _undecodable(error):
 
 def failure(problem: Problem, language: str) -> str:
     """The contract's failure body for `problem`, as JSON text."""
-    sentence = in_language(problem.sentence, language)
-    detail = sentence
-    if problem.detail is not None:
-        detail = {field: [in_language(message, language) for message in messages]
-                  for field, messages in problem.detail.items()}
-    body = {"success": False, "data": None, "error": sentence, "code": problem.code, "detail": detail}
+    body = {"success": False, "data": None, "error": in_language(problem.sentence, language), "code": problem.code,
+            "detail": detail_of(problem, language)}
     text = json.dumps(body | problem.extra)
     # PostgreSQL's own text, as in every other answer: its ETag is a hash of it.
     return text if problem.current is None else f'{text[:-1]}, "current": {problem.current}}}'
+
+
+def detail_of(problem: Problem, language: str) -> str | dict[str, list[str]]:
+    """What `detail` holds in a failure's body: the sentence, on 422 the messages by field."""
+    if problem.detail is None:
+        return in_language(problem.sentence, language)
+    return {field: [in_language(message, language) for message in messages]
+            for field, messages in problem.detail.items()}
 
 
 def answer(problem: Problem) -> Response:

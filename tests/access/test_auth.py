@@ -58,6 +58,9 @@ ROUTES = {
     ("PUT", "leads.update_lead"): (f"/leads/{LEAD}", NEW, f"{EDITORS} 404"),
     ("PATCH", "leads.update_lead"): (f"/leads/{LEAD}", NEW, f"{EDITORS} 404"),
     ("POST", "leads.convert"): (f"/leads/{LEAD}/convert", None, f"{EDITORS} 404"),
+    ("GET", "activities.list_activities"): (f"/leads/{LEAD}/activities", None, f"{READERS} 404"),
+    ("POST", "activities.add_activity"): (f"/leads/{LEAD}/activities", {"a": 1}, "401 401 401 403 403 201 201 201 404"),
+    ("POST", "bulk.bulk"): ("/leads/bulk", {"items": [{"op": "create", "data": NEW}]}, f"{EDITORS} 200"),
     ("DELETE", "leads.delete_lead"): (f"/leads/{LEAD}", None, f"{ADMINS} 404"),
     ("GET", "history.lead_history"): (f"/leads/{LEAD}/history", None, f"{READERS} 404"),
     ("GET", "history.deleted"): ("/leads/deleted", None, f"{ADMINS} 200"),
@@ -151,6 +154,17 @@ def test_it_is_decided_before_any_work(guarded):
                           ("/leads/import", b"nonsense")):
             assert caller.call("POST", path, raw=raw, headers=headers).status == status
     assert caller.get("/leads/?nonsense=1").status == 401
+
+
+def test_an_editors_bulk_deletes_nothing(guarded, migrated_url):
+    caller, headers_of = guarded
+    body = {"items": [{"op": "delete", "id": LEAD}, {"op": "create", "data": NEW}]}
+    for who, statuses in (("editor", [403, 201]), ("admin", [200, 201])):
+        for headers in headers_of[who]:
+            put_lead_back(migrated_url)
+            results = caller.call("POST", "/leads/bulk", body, headers=headers).data["results"]
+            assert [each["status"] for each in results] == statuses
+            assert len(sql(migrated_url, "SELECT 1 FROM leads")) == (2 if who == "editor" else 1)
 
 
 def test_a_route_that_nobody_thought_of_is_refused(db_url, caplog):

@@ -162,6 +162,32 @@ def test_of_two_at_once_one_is_told_that_it_is_under_way(api, db_url):
     assert counted(db_url) == 1
 
 
+def test_of_two_imports_at_once_one_is_told_that_it_is_under_way(api, db_url):
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(db_url, "LOCK TABLE leads IN SHARE MODE"):
+            first = pool.submit(upload, api, "one")
+            until(lambda: waits_for_a_lock(db_url))
+            for second in (upload(api, "one"), upload(api, "one", "name\nx\n"), post(api, "one")):
+                failed(second, 409, "in_progress")
+                assert second.headers["Retry-After"] == "1"
+        assert first.result().status == 200
+    assert told(upload(api, "one")) == told(first.result())
+
+
+def test_an_import_that_failed_or_was_killed_is_done_again(api, db_url):
+    lead = api.make(email="Z@example.com")
+    for _ in range(2):
+        failed(upload(api, "one", query="?on_conflict=fail"), 409, "email_taken")
+    assert counted(db_url, "leads_answers") == 0
+    api.call("DELETE", f"/leads/{lead['id']}")
+    sql(db_url, "INSERT INTO leads_answers (key, fingerprint, status, headers, body) VALUES (%s, %s, 102, '[]', '')",
+        key_of("one", ANYBODY), bytes(32))
+    failed(upload(api, "one"), 409, "in_progress")
+    sql(db_url, "UPDATE leads_answers SET at = now() - interval '91 seconds'")
+    first = upload(api, "one")
+    assert (first.status, replayed(first), replayed(upload(api, "one"))) == (200, False, True)
+
+
 def test_of_many_at_once_one_makes_the_lead(api, db_url):
     with ThreadPoolExecutor(8) as pool:
         replies = list(pool.map(lambda _: post(api, "one"), range(24)))

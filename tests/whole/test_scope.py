@@ -150,6 +150,8 @@ def test_export(ours, everybody):
 @pytest.mark.parametrize(("method", "path", "body"), [
     ("GET", "/leads/{}", None), ("HEAD", "/leads/{}", None), ("DELETE", "/leads/{}", None),
     ("GET", "/leads/{}/history", None), ("POST", "/leads/{}/restore", None), ("POST", "/leads/{}/restore", {"to": 1}),
+    ("GET", "/leads/{}/activities", None), ("POST", "/leads/{}/activities", {"a": 1}),
+    ("POST", "/leads/{}/activities", {"a": "x" * 300_000}),
     ("POST", "/leads/{}/convert", None), ("POST", "/leads/{}/convert", {"clientId": OUR_CLIENT}),
     ("POST", "/leads/{}/convert", {"clientId": THEIR_CLIENT}), ("POST", "/leads/{}/convert", {"clientId": ABSENT}),
     *[(method, "/leads/{}", body) for method in ("PUT", "PATCH") for body in (
@@ -248,14 +250,39 @@ def test_clients(ours, everybody, url):
 
 
 def test_conditions_tell_nothing_of_others_leads(ours, url):
-    for method, path in (("PATCH", ""), ("DELETE", ""), ("POST", "/convert")):
+    for method, path in (("PATCH", ""), ("DELETE", ""), ("POST", "/convert"), ("POST", "/activities")):
         for tag in ("*", '"x"'):
-            refused = [ours.call(method, f"/leads/{lead}{path}", {"city": "Aix"} if method == "PATCH" else None,
+            refused = [ours.call(method, f"/leads/{lead}{path}", None if path == "/convert" else {"city": "Aix"},
                                  headers={"If-Match": tag}) for lead in (THEIR_LEAD, ABSENT)]
             assert told(refused[0]) == told(refused[1])
             assert refused[0].status == 404
     stale = ours.call("PATCH", f"/leads/{OUR_LEAD}", {"city": "Aix"}, headers={"If-Match": '"x"'})
     assert (stale.status, stale.json["current"]["name"]) == (412, "Ours")
+
+
+def test_a_bulk_tells_nothing_of_others_leads(ours, url):
+    """Neither by an item's outcome nor by what it does to the others."""
+    before = [row for row in sql(url, LEADS) if row[4] != OURS]
+    told_of = {}
+    for lead, client in ((THEIR_LEAD, THEIR_CLIENT), (ABSENT, ABSENT)):
+        sql(url, "UPDATE leads SET name = 'Ours', client_id = NULL WHERE id = %s", OUR_LEAD)
+        outcomes = []
+        for data in ({"name": "x"}, {}, {"email": "theirs@x.fr"}, {"client_id": client}, {"company_id": THEIRS}):
+            outcomes += ours.call("POST", "/leads/bulk", {"items": [
+                {"op": "update", "id": lead, "data": data}, {"op": "update", "id": OUR_LEAD, "data": {"name": "y"}}]}
+                ).data["results"][:1]
+        for item in ({"op": "delete", "id": lead}, {"op": "delete", "id": lead, "if_match": '"x"'},
+                     {"op": "update", "id": OUR_LEAD, "data": {"client_id": client}},
+                     {"op": "create", "data": {"name": "x", "email": "theirs@x.fr"}},
+                     {"op": "create", "data": {"name": "x", "company_id": client}}):
+            outcomes += ours.call("POST", "/leads/bulk", {"items": [item]}).json["results"]
+        told_of[lead] = json.dumps(outcomes).replace(lead, "lead")
+    assert told_of[THEIR_LEAD] == told_of[ABSENT]
+    assert [row for row in sql(url, LEADS) if row[4] != OURS] == before
+    made = ours.call("POST", "/leads/bulk", {"items": [{"op": "create", "data": {"name": "x"}},
+                                                       {"op": "delete", "id": OUR_LEAD}]})
+    assert made.status == 200
+    assert ours.get(f"/leads/{made.data['results'][0]['id']}").data["company_id"] == OURS
 
 
 def test_a_key_is_its_senders_own(serving, url):

@@ -13,6 +13,7 @@ from leads_service.contract.vocabulary import STAGES, STATUSES
 from leads_service.web.authorization import NOBODY_IS_ASKED
 from leads_service.web.description.route import PUBLIC, promise_of
 from leads_service.web.description.shapes import (
+    ACTIVITY_ANSWER,
     LEAD,
     LEAD_ANSWER,
     NUMBER,
@@ -81,7 +82,8 @@ def _operation(rule, method, view, schemas):
         operation["requestBody"] = {"required": promised.body_required, "content": _content(promised.body, schemas)}
     _add_failures(operation, *_failures(rule, method, promised))
     for status, content in promised.answers.items():
-        names = ["Location"] * (status == 201) + ["ETag"] * (content is LEAD_ANSWER)
+        names = (["Location"] * (status == 201 and content is LEAD_ANSWER)
+                 + ["ETag"] * (content in (LEAD_ANSWER, ACTIVITY_ANSWER)))
         _add_headers(operation["responses"][str(status)], *names)
     if IDEMPOTENCY_KEY in promised.takes:
         for status in promised.answers:
@@ -197,7 +199,8 @@ _SECURITY = {
 }
 _LEAD = object_of(**{name: _column_schema(name) for name in LEAD_COLUMNS})
 _FAILURE = object_of(
-    ("existing_id", "line", "field", "run", "current"), success={"const": False}, data={"type": "null"}, error=TEXT,
+    ("existing_id", "line", "field", "run", "current", "results"), success={"const": False}, data={"type": "null"},
+    error=TEXT,
     code={"type": "string", "enum": [*PROBLEMS]},
     detail={"description": "The sentence again; on 422 an object, field to list of messages.",
             "type": ["string", "object"], "additionalProperties": list_of(TEXT)},
@@ -206,4 +209,5 @@ _FAILURE = object_of(
     line={**NUMBER, "description": "When an import ends at a conflict: the row's line."},
     field={**TEXT, "description": "With foreign_key: the field whose row is unknown."},
     run={**UUID, "description": "Of an import that was stopped: what `flask leads undo-import` takes."},
-    current={**LEAD, "description": "With stale: the lead as it is."})
+    current={**LEAD, "description": "With stale: the lead as it is."},
+    results={**list_of({"type": "object"}), "description": "With bulk_failed: the outcome of each item."})

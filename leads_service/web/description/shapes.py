@@ -74,3 +74,4 @@ def _blanks_told(schema):
 LEAD_ANSWER = as_json("LeadAnswer", success_of(LEAD))
 LEAD_PAGE = as_json("LeadPage", success_of(
     list_of(LEAD), ("total",), count=NUMBER, next_cursor={"type": ["string", "null"]}, total=NUMBER))
+ACTIVITY_ANSWER = as_json("ActivityAnswer", success_of({"type": "object"}))

@@ -1,1 +1,1 @@
-"""What a request brings beside JSON: files, conditions, keys."""
+"""What a request brings beside the JSON of one lead: files, conditions, keys, many items."""

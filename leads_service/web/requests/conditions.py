@@ -38,8 +38,13 @@ def wanted_versions() -> list[str] | None:
     """The versions of which the request wants the lead to have one, None: any. Raises Problem("bad_request")."""
     if IF_MATCH not in request.headers:
         return None
+    return versions_wanted(request.headers[IF_MATCH])
+
+
+def versions_wanted(condition: str) -> list[str] | None:
+    """The versions that an If-Match names, None: any. Raises Problem("bad_request")."""
     try:
-        versions = versions_of(request.headers[IF_MATCH])
+        versions = versions_of(condition)
     except ValueError:
         raise malformed(IF_MATCH) from None
     # Versions are ASCII; others PostgreSQL could not always read.
