@@ -26,6 +26,9 @@ PROBLEMS = {
     "id_taken": Kind(409, Sentence("Un lead avec cet identifiant existe déjà.", "A lead with this id already exists.")),
     "foreign_key": Kind(409, Sentence("{field} désigne une fiche qui n'existe pas.",
                        "{field} refers to a row that does not exist.")),
+    "cursor_gone": Kind(410, Sentence(
+        "Les modifications après ce curseur ne sont plus connues ; relisez la liste, puis repartez sans curseur.",
+        "The changes after this cursor are not known any more; list again, then go on without a cursor.")),
     "too_large": Kind(413, Sentence("Le corps de la requête est trop volumineux.", "The request's body is too large.")),
     "unsupported_media_type": Kind(415, Sentence(
         "Le corps doit être d'un type accepté ici (application/json pour un lead), non compressé.",
