@@ -28,7 +28,8 @@ LAG = Gauge("leads_feed_lag_seconds", "Age of the oldest transaction that holds 
 _MOMENT = "(extract(epoch FROM at) * 1000000)::bigint"
 _PLACE = f"transaction::text, number::text, {_MOMENT}::text"
 _SETTLED = "transaction < pg_snapshot_xmin(pg_current_snapshot())"
-_LAST = (f"SELECT {_PLACE} FROM leads_history WHERE {_SETTLED} ORDER BY transaction DESC, number DESC LIMIT 1")
+# The columns themselves, since a bare name would be the text of _PLACE.
+_LAST = f"SELECT {_PLACE} FROM leads_history h WHERE {_SETTLED} ORDER BY h.transaction DESC, h.number DESC LIMIT 1"
 # Does the cursor hold; where the history that is kept begins; how long the oldest transaction under way has run.
 _STANDS = f"""
     SELECT own.epoch::text = %s AND (
@@ -100,9 +101,9 @@ def _looked_at(behind, company_id):
     if company_id:
         theirs, parameters = "(company_id = %s::uuid OR company_id_before = %s::uuid)", 2 * [str(company_id)]
     return select(
-        f"SELECT {_PLACE}, coalesce(op <> 'gone' AND epoch = leads_epoch() AND {theirs}, false) FROM leads_history "
+        f"SELECT {_PLACE}, coalesce(op <> 'gone' AND epoch = leads_epoch() AND {theirs}, false) FROM leads_history h "
         f"WHERE (transaction, number) > (%s::xid8, %s::bigint) AND {_SETTLED} "
-        f"ORDER BY transaction, number LIMIT {LOOKED_AT}", [*parameters, *behind], again=True).fetchall()
+        f"ORDER BY h.transaction, h.number LIMIT {LOOKED_AT}", [*parameters, *behind], again=True).fetchall()
 
 
 def _judged(numbers, selection, phone_prefix, company_id):
@@ -116,11 +117,12 @@ def _judged(numbers, selection, phone_prefix, company_id):
         fields = (f"CASE WHEN h.op <> 'delete' AND h.before IS NOT NULL AND h.company_id_before IS DISTINCT FROM %s "
                   f"THEN '{{}}' ELSE {fields} END")
         own = [str(company_id)]
-    lead = f"(SELECT row_to_json(lead) FROM (SELECT {COLUMNS} FROM jsonb_populate_record(NULL::leads, %s)) AS lead)"
+    lead = (f"(SELECT row_to_json(lead) FROM (SELECT {COLUMNS} FROM jsonb_populate_record(NULL::leads, h.became)) AS lead "
+            "WHERE h.became IS NOT NULL)")
     told = select(f"""
         SELECT h.number::text, CASE WHEN is_theirs OR op = 'delete' THEN (SELECT row_to_json(told)::text FROM (
                    SELECT number AS change, op, lead_id, at, who AS by, {fields} AS fields,
-                          {lead.replace('%s', 'h.became')} AS lead) AS told)
+                          {lead} AS lead) AS told)
                ELSE (SELECT row_to_json(told)::text FROM (SELECT number AS change, 'gone' AS op, lead_id, at) AS told)
                END
         FROM (SELECT *, became IS NOT NULL AND EXISTS (

@@ -32,7 +32,7 @@ STATE = f"""CASE WHEN h.op = 'delete' THEN h.before ELSE
 
 
 def fields_of(state: str) -> str:
-    """SQL of {field: {"old", "new"}} of the fields that the change h changed; `state` is SQL, too: the lead right after.
+    """SQL of {field: {"old", "new"}} of the fields that the change h changed; `state` is SQL of the lead right after.
     A lead that comes or goes has its values on one side only."""
     return f"""(SELECT coalesce(jsonb_object_agg(key, jsonb_build_object('old', old, 'new', new)), '{{}}') FROM (
     SELECT coalesce(o.key, n.key) AS key, o.value AS old, n.value AS new
