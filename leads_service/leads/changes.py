@@ -117,8 +117,8 @@ def _judged(numbers, selection, phone_prefix, company_id):
         fields = (f"CASE WHEN h.op <> 'delete' AND h.before IS NOT NULL AND h.company_id_before IS DISTINCT FROM %s "
                   f"THEN '{{}}' ELSE {fields} END")
         own = [str(company_id)]
-    lead = (f"(SELECT row_to_json(lead) FROM (SELECT {COLUMNS} FROM jsonb_populate_record(NULL::leads, h.became)) AS lead "
-            "WHERE h.became IS NOT NULL)")
+    lead = (f"(SELECT row_to_json(lead) FROM (SELECT {COLUMNS} FROM jsonb_populate_record(NULL::leads, h.became)) "
+            "AS lead WHERE h.became IS NOT NULL)")
     told = select(f"""
         SELECT h.number::text, CASE WHEN is_theirs OR op = 'delete' THEN (SELECT row_to_json(told)::text FROM (
                    SELECT number AS change, op, lead_id, at, who AS by, {fields} AS fields,

@@ -4,6 +4,9 @@ import contextlib
 import json
 import os
 import random
+import signal
+import subprocess
+import sys
 import threading
 import uuid
 
@@ -238,3 +241,21 @@ def test_forged_cursors_are_refused(ask, cursor):
 def test_what_is_asked_wrongly_is_refused(ask):
     for query in {"limit": 0}, {"limit": 1001}, {"offset": 1}, {"cursor": "x"}, {"sort": "name"}:
         assert ask(None, 422, **query)["code"] == "validation_failed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_follow_prints_a_line_a_change_until_it_is_ended(ask, db_url, number):
+    ask.client.post("/leads/", json={"name": "a"})
+    command = [sys.executable, "-m", "flask", "leads", "follow", "--after"]
+    environment = os.environ | {"DATABASE_URL": db_url, "FLASK_APP": "wsgi"}
+    with subprocess.Popen([*command, "start"], env=environment, stdout=subprocess.PIPE, text=True) as following:
+        first = json.loads(following.stdout.readline())
+        ask.client.post("/leads/", json={"name": "b"})
+        second = json.loads(following.stdout.readline())
+        following.send_signal(number)
+        assert (following.stdout.read(), following.wait()) == ("", 0)
+    assert [each["lead"]["name"] for each in (first, second)] == ["a", "b"]
+    assert told(ask(first["cursor"])) == [("create", "b")]
+    sql(db_url, "DELETE FROM leads_history")
+    ended = subprocess.run([*command, second["cursor"]], env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (1, "", 1), ended
