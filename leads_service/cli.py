@@ -20,13 +20,14 @@ from leads_service.access import keys
 from leads_service.access import row_security as rls
 from leads_service.access.callers import ROLE_NAMES
 from leads_service.contract.lead import LeadBody
-from leads_service.contract.lists import SelectionQuery, load_query
+from leads_service.contract.lists import FeedQuery, SelectionQuery, load_query
 from leads_service.contract.problems import Problem, validation_problem
 from leads_service.contract.sentences import in_language
 from leads_service.database import migrator
 from leads_service.database.acting import IMPORT, OPERATOR, act_for_operator
 from leads_service.database.failures import database_problem, driver_message
 from leads_service.database.pool import database
+from leads_service.leads.changes import changes_after
 from leads_service.leads.history import purge
 from leads_service.leads.undo import is_run, undo_import
 from leads_service.transfer.exporting import ExportError, export_leads
@@ -60,6 +61,8 @@ def _one_sentence():
     except ValidationError as error:
         name, messages = next(iter(validation_problem(error.normalized_messages()).detail.items()))
         raise click.ClickException(f"{name}: {in_language(messages[0], 'en')}") from error
+    except Problem as problem:
+        raise click.ClickException(in_language(problem.sentence, "en")) from problem
     except PeeweeException as error:
         raise click.ClickException(f"The database refused: {driver_message(error)}.") from error
     except ImportStopped as stopped:
@@ -271,6 +274,31 @@ def export(format, **filters):
         output = click.get_binary_stream("stdout")
         for piece in export_leads(database, selection, prefix, format, None):
             output.write(piece)
+
+
+@leads.command()
+@click.option("--after", metavar="CURSOR|start", help="Go on behind this cursor, the last one printed; start: from the "
+              "beginning of what is kept. Otherwise from now on.")
+def follow(after):
+    """Print the changes as they are committed, as NDJSON: a line a change, with the cursor to go on from. Looks each
+    second, until SIGINT or SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    asked = MultiDict({"after": after} if after else {})
+    with _one_sentence():
+        while True:
+            page = load_query(FeedQuery(), asked)
+            feed = changes_after(page.place, page.selection, "", None, page.limit)
+            database.close()
+            for change in feed.changes:
+                click.echo(f'{change.row[:-1]},"cursor":"{page.cursor(change.place)}"}}')
+            asked["after"] = page.cursor(feed.place)
+            if feed.place == page.place:
+                time.sleep(1)
+
+
+def _leave(*_):
+    raise SystemExit(0)
 
 
 @leads.group()

@@ -39,12 +39,21 @@ SORTS = {
 
 
 CHANGES = "changes"  # the listing of a cursor of changes, which stand in the order of their numbers
-_ORDERS = SORTS | {CHANGES: {"number": "bigint"}}
+FEED = "feed"  # the listing of a cursor of the feed: the last change that was looked at, and when it was made, in µs
+FEED_START = ("start",)  # where the feed begins, as a place in it
+_ORDERS = SORTS | {CHANGES: {"number": "bigint"},
+                   FEED: {"epoch": "epoch", "transaction": "bigint", "number": "bigint", "at": "bigint"}}
 
 
 def _number(key):
     if not re.fullmatch("[0-9]{1,18}", key, re.ASCII):
         raise ValueError("no number of a change")
+    return key
+
+
+def _epoch(key):
+    if not re.fullmatch("-?[0-9]{1,19}", key, re.ASCII):
+        raise ValueError("no epoch of a history")
     return key
 
 
@@ -82,7 +91,7 @@ def _unicode(key):
 
 # What a key of a cursor must be to be one, by its PostgreSQL type: each gives the key as PostgreSQL reads it.
 _KEY_PARSERS = {"timestamptz": _moment, "uuid": _uuid, "text": _unicode, "int": _whole,
-                "bigint": _number, "real": _share}
+                "bigint": _number, "epoch": _epoch, "real": _share}
 
 
 class Cursor(NamedTuple):
@@ -122,6 +131,11 @@ class Selection(NamedTuple):
     filters: tuple[tuple[str, object], ...]
     term: str | None
 
+    @property
+    def checksum(self) -> str:
+        """What marks the cursors of this selection."""
+        return f"{binascii.crc32(repr((sorted(self.filters, key=repr), self.term)).encode()):08x}"
+
 
 class Listing(NamedTuple):
     """A page of a selection that a caller asks for."""
@@ -137,8 +151,7 @@ class Listing(NamedTuple):
     @property
     def identity(self) -> str:
         """What a cursor of this list is marked with: the order, and a checksum of what is listed."""
-        listed = repr((sorted(self.selection.filters, key=repr), self.selection.term))
-        return f"{'-' * self.descending}{self.sort}.{binascii.crc32(listed.encode()):08x}"
+        return f"{'-' * self.descending}{self.sort}.{self.selection.checksum}"
 
 
 _SORTABLE = [sort for sort in SORTS if sort != "relevance"]
@@ -224,6 +237,44 @@ class ChangesQuery(Schema):
 
     limit = WholeNumber(1, MAX_LIMIT, typed=True, load_default=100)
     cursor = ChangesCursor()
+
+
+class FeedPlace(CursorText):
+    """A `next_cursor` of the feed, or `start`; gives a Cursor or FEED_START."""
+
+    described = {"description": "The next_cursor of the page before; or start: the beginning of what is kept. Without "
+                                "it the feed begins now."}
+
+    def _meaning(self, text):
+        return FEED_START if text == "start" else super()._meaning(text)
+
+
+class FeedPage(NamedTuple):
+    """A page of the feed that a caller asks for: None for a place is now."""
+
+    selection: Selection
+    limit: int
+    place: tuple[str, ...] | None
+
+    def cursor(self, place: tuple[str, ...]) -> str:
+        """The cursor that names a place in this feed, as callers see it."""
+        return Cursor(f"{FEED}.{self.selection.checksum}", place).encode()
+
+
+class FeedQuery(SelectionQuery):
+    """The parameters of the feed; loads to a FeedPage."""
+
+    limit = WholeNumber(1, MAX_LIMIT, typed=True, load_default=100)
+    after = FeedPlace()
+
+    @post_load
+    def _page(self, given, **kwargs):
+        selection, after = self._selection(given), given.get("after")
+        if isinstance(after, Cursor):
+            if after.listing != f"{FEED}.{selection.checksum}":
+                raise ValidationError({"after": [BAD_CURSOR]})
+            after = after.keys
+        return FeedPage(selection, given["limit"], after)
 
 
 # The names of the filters; leads/filters.py says what each is in SQL.

@@ -28,6 +28,9 @@ PROBLEMS = {
                        "{field} refers to a row that does not exist.")),
     "in_progress": Kind(409, Sentence("La première requête avec cette Idempotency-Key est encore en cours.",
                         "The first request with this Idempotency-Key is still under way.")),
+    "cursor_gone": Kind(410, Sentence(
+        "Les modifications après ce curseur ne sont plus connues ; relisez la liste, puis repartez sans curseur.",
+        "The changes after this cursor are not known any more; list again, then go on without a cursor.")),
     "stale": Kind(412, Sentence("Ce lead a changé entre-temps ; voici ce qu'il est devenu.",
                   "This lead has changed meanwhile; here it is as it is now.")),
     "too_large": Kind(413, Sentence("Le corps de la requête est trop volumineux.", "The request's body is too large.")),

@@ -30,12 +30,19 @@ STATE = f"""CASE WHEN h.op = 'delete' THEN h.before ELSE
         SELECT DISTINCT ON (key) key, value FROM leads_history later, jsonb_each(later.before)
         WHERE later.lead_id = h.lead_id AND later.number > h.number ORDER BY key, later.number) AS earliest), '{{}}')
     END"""
-# {field: {"old", "new"}} of the fields that changed; a lead that comes or goes has its values on one side only.
-_FIELDS = f"""(SELECT coalesce(jsonb_object_agg(key, jsonb_build_object('old', old, 'new', new)), '{{}}') FROM (
+
+
+def fields_of(state: str) -> str:
+    """SQL of {field: {"old", "new"}} of the fields that the change h changed; `state` is SQL of the lead right after.
+    A lead that comes or goes has its values on one side only."""
+    return f"""(SELECT coalesce(jsonb_object_agg(key, jsonb_build_object('old', old, 'new', new)), '{{}}') FROM (
     SELECT coalesce(o.key, n.key) AS key, o.value AS old, n.value AS new
     FROM jsonb_each(h.before) o
-    FULL JOIN jsonb_each(CASE WHEN h.before IS NULL THEN {STATE} ELSE h.after END) n ON n.key = o.key) AS field
+    FULL JOIN jsonb_each(CASE WHEN h.before IS NULL THEN {state} ELSE h.after END) n ON n.key = o.key) AS field
     WHERE key IN ({_NAMES}) AND NOT (coalesce(old, 'null') = 'null' AND coalesce(new, 'null') = 'null'))"""
+
+
+_FIELDS = fields_of(STATE)
 # What is written back to a lead that is there; created_at stays what it is.
 SETTABLE = ", ".join(column for column in LEAD_COLUMNS if column not in ("id", "created_at", "updated_at"))
 # Statements on a lead as it was, a JSON text: it never becomes Python's numbers. One that is so

@@ -4,8 +4,9 @@ from flask import Blueprint, json, request
 
 from leads_service.access.callers import Role
 from leads_service.contract.lead import RestoreBody
-from leads_service.contract.lists import CHANGES, ChangesQuery, Cursor, load_query
+from leads_service.contract.lists import CHANGES, ChangesQuery, Cursor, FeedQuery, load_query
 from leads_service.database.failures import retrying
+from leads_service.leads.changes import changes_after
 from leads_service.leads.history import changes_of, deleted_leads, restore_lead
 from leads_service.web import replica
 from leads_service.web.answers import answered, company_of_caller, lead_answer, uuid_of
@@ -29,7 +30,7 @@ from leads_service.web.requests.conditions import IF_MATCH, wanted_versions
 from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
 
 blueprint = Blueprint("history", __name__, url_prefix="/leads")
-_QUERY = ChangesQuery()
+_QUERY, _FEED_QUERY = ChangesQuery(), FeedQuery()
 _OR_NULL = {"type": ["string", "null"]}
 _CHANGE = {"change": NUMBER, "op": {**TEXT, "enum": ["create", "update", "delete", "restore"]}, "lead_id": UUID,
            "at": TIME, "by": TEXT, "request_id": _OR_NULL}
@@ -38,6 +39,23 @@ _FIELDS = {"type": "object", "additionalProperties": object_of(old={}, new={})}
 
 def _page_of(name, **beside):
     return {200: as_json(name, success_of(list_of(object_of(**_CHANGE, **beside)), count=NUMBER, next_cursor=_OR_NULL))}
+
+# Of a lead that left the filter or the company, `gone`, nothing more is said.
+_FED = object_of(("by", "fields", "lead"), change=NUMBER, lead_id=UUID, at=TIME, by=TEXT, fields=_FIELDS,
+                 op={**TEXT, "enum": ["create", "update", "delete", "restore", "gone"]},
+                 lead={"anyOf": [LEAD, {"type": "null"}]})
+
+
+# Never the replica: another server's transactions under way are not these.
+@blueprint.get("/changes")
+@promise(Role.READER, {200: as_json("Changes", success_of(list_of(_FED), count=NUMBER, next_cursor=TEXT))},
+         query=FeedQuery, fails=("cursor_gone",))
+def changes():
+    """The changes after a cursor, in the order of their commits; none is missed."""
+    asked = load_query(_FEED_QUERY, request.args)
+    feed = changes_after(asked.place, asked.selection, bodies().phone_prefix, company_of_caller(), asked.limit)
+    return answered(f'{{"success":true,"data":[{",".join(each.row for each in feed.changes)}],'
+                    f'"count":{len(feed.changes)},"next_cursor":{json.dumps(asked.cursor(feed.place))}}}')
 
 
 @blueprint.get("/<lead_id>/history")

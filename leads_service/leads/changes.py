@@ -1,0 +1,148 @@
+"""The feed: the changes of leads in the order of commits, from a cursor on, none missed.
+
+The order is (transaction, number), and it ends in front of the oldest transaction that is under way: whatever such a
+one will still write stands behind that (migrations/0010_history.py). A cursor names the last change that was looked at,
+and holds as long as that change is there, or is the last one that was purged: then nothing behind it is lost. That is
+what tells a copy that was restored, or a standby that had not yet heard of the change, from the same history going on
+after a failover.
+"""
+
+import uuid
+from typing import NamedTuple
+
+from prometheus_client import Gauge
+
+from leads_service.contract.lists import FEED_START, Selection
+from leads_service.contract.problems import Problem
+from leads_service.database.pool import select
+from leads_service.leads.filters import conditions_of, where
+from leads_service.leads.history import STATE, fields_of
+from leads_service.leads.pages import MAX_PAGE
+from leads_service.leads.record import COLUMNS
+
+LOOKED_AT = 1000  # changes a page looks at; those that are none of the caller's count, so that its work is bounded
+_STEP = 25  # changes whose leads are made at once, each as large as three leads
+LAG = Gauge("leads_feed_lag_seconds", "Age of the oldest transaction that holds the feed of changes back.",
+            multiprocess_mode="mostrecent")
+
+_MOMENT = "(extract(epoch FROM at) * 1000000)::bigint"
+_PLACE = f"transaction::text, number::text, {_MOMENT}::text"
+_SETTLED = "transaction < pg_snapshot_xmin(pg_current_snapshot())"
+# The columns themselves, since a bare name would be the text of _PLACE.
+_LAST = f"SELECT {_PLACE} FROM leads_history h WHERE {_SETTLED} ORDER BY h.transaction DESC, h.number DESC LIMIT 1"
+# Does the cursor hold; where the history that is kept begins; how long the oldest transaction under way has run.
+_STANDS = f"""
+    SELECT own.epoch::text = %s AND (
+               EXISTS (SELECT FROM leads_history WHERE number = %s::bigint AND transaction = %s::xid8
+                       AND {_MOMENT} = %s::bigint)
+               OR (coalesce(purged.transaction, '0'), coalesce(purged.number, 0)) = (%s::xid8, %s::bigint)),
+           own.epoch::text, coalesce(purged.transaction, '0')::text, coalesce(purged.number, 0)::text,
+           CASE WHEN pg_snapshot_xmin(now.seen) <> pg_snapshot_xmax(now.seen) THEN (
+               SELECT extract(epoch FROM clock_timestamp() - min(began)) FROM (
+                   SELECT xact_start AS began FROM pg_stat_activity WHERE backend_xid = pg_snapshot_xmin(now.seen)::xid
+                   UNION ALL SELECT prepared FROM pg_prepared_xacts
+                   WHERE transaction = pg_snapshot_xmin(now.seen)::xid) AS oldest) END
+    FROM (SELECT leads_epoch() AS epoch OFFSET 0) AS own LEFT JOIN leads_history_purged AS purged USING (epoch),
+         (SELECT pg_current_snapshot() AS seen OFFSET 0) AS now"""
+_NOBODYS = ("", "0", "0", "0")
+
+
+class Change(NamedTuple):
+    """A change as JSON text, and the place behind it: the keys of a cursor."""
+
+    row: str
+    place: tuple[str, ...]
+
+
+class Feed(NamedTuple):
+    """A page of changes, and the place up to which it looked."""
+
+    changes: list[Change]
+    place: tuple[str, ...]
+
+
+def changes_after(place: tuple[str, ...] | None, selection: Selection, phone_prefix: str, company_id: uuid.UUID | None,
+                  limit: int) -> Feed:
+    """The changes behind `place` (None: from now on; FEED_START: from the beginning of what is kept) of leads that are
+    or were selected and this company's (None: any's), at most `limit`, of the next LOOKED_AT changes.
+
+    Raises Problem("cursor_gone") for a place that is not in this history, or no longer.
+    """
+    if place is None:
+        last = select(_LAST).fetchone()
+        epoch, begin = _stand(None)
+        return Feed([], (epoch, *last) if last else begin)
+    behind = _NOBODYS[1:3] if place == FEED_START else place[1:3]
+    looked = _looked_at(behind, company_id)
+    found, done, size = [], None, 0
+    for start in range(0, len(looked), _STEP):
+        step = looked[start:start + _STEP]
+        rows = _judged([int(number) for _, number, _, theirs in step if theirs], selection, phone_prefix, company_id)
+        for *keys, _ in step:
+            row = rows.get(keys[1])
+            size += len(row.encode()) if row else 0
+            if row and found and (len(found) == limit or size > MAX_PAGE):
+                break
+            done = keys
+            if row:
+                found.append((row, keys))
+        else:
+            continue
+        break
+    # Asked last: what was there to be read is all there was only if nothing behind the place was purged meanwhile.
+    epoch, begin = _stand(None if place == FEED_START else place)
+    end = (epoch, *done) if done else begin if place == FEED_START else place
+    return Feed([Change(row, (epoch, *keys)) for row, keys in found], end)
+
+
+def _looked_at(behind, company_id):
+    """The next changes: their keys, and whether they may concern the caller."""
+    theirs, parameters = "true", []
+    if company_id:
+        theirs, parameters = "(company_id = %s::uuid OR company_id_before = %s::uuid)", 2 * [str(company_id)]
+    return select(
+        f"SELECT {_PLACE}, coalesce(op <> 'gone' AND epoch = leads_epoch() AND {theirs}, false) FROM leads_history h "
+        f"WHERE (transaction, number) > (%s::xid8, %s::bigint) AND {_SETTLED} "
+        f"ORDER BY h.transaction, h.number LIMIT {LOOKED_AT}", [*parameters, *behind], again=True).fetchall()
+
+
+def _judged(numbers, selection, phone_prefix, company_id):
+    """What the caller is told of these changes: JSON texts by number; nothing of a lead outside before and after."""
+    if not numbers:
+        return {}
+    met, parameters = where(conditions_of(selection, phone_prefix, company_id))
+    fields, own = fields_of("h.state"), []
+    if company_id:
+        # What it was before it came is not theirs to know.
+        fields = (f"CASE WHEN h.op <> 'delete' AND h.before IS NOT NULL AND h.company_id_before IS DISTINCT FROM %s "
+                  f"THEN '{{}}' ELSE {fields} END")
+        own = [str(company_id)]
+    lead = (f"(SELECT row_to_json(lead) FROM (SELECT {COLUMNS} FROM jsonb_populate_record(NULL::leads, h.became)) "
+            "AS lead WHERE h.became IS NOT NULL)")
+    told = select(f"""
+        SELECT h.number::text, CASE WHEN is_theirs OR op = 'delete' THEN (SELECT row_to_json(told)::text FROM (
+                   SELECT number AS change, op, lead_id, at, who AS by, {fields} AS fields,
+                          {lead} AS lead) AS told)
+               ELSE (SELECT row_to_json(told)::text FROM (SELECT number AS change, 'gone' AS op, lead_id, at) AS told)
+               END
+        FROM (SELECT *, became IS NOT NULL AND EXISTS (
+                            SELECT FROM jsonb_populate_record(NULL::leads, became) AS leads WHERE {met}) AS is_theirs,
+                     was IS NOT NULL AND EXISTS (
+                            SELECT FROM jsonb_populate_record(NULL::leads, was) AS leads WHERE {met}) AS was_theirs
+              FROM (SELECT *, CASE WHEN op <> 'delete' THEN state END AS became,
+                           CASE WHEN op = 'delete' THEN before WHEN before IS NOT NULL THEN state || before END AS was
+                    FROM (SELECT *, {STATE} AS state FROM leads_history h
+                          WHERE number = ANY(%s) OFFSET 0) AS made OFFSET 0) AS both_sides OFFSET 0) AS h
+        WHERE is_theirs OR was_theirs""", [*own, *parameters, *parameters, numbers])
+    return dict(told.fetchall())
+
+
+def _stand(place):
+    """This history's epoch, and the place where it begins; Problem("cursor_gone") unless `place`, if any, is in it."""
+    epoch, transaction, number, at = place or _NOBODYS
+    holds, own, purged, last, lag = select(_STANDS, [epoch, number, transaction, at, transaction, number],
+                                           again=True).fetchone()
+    LAG.set(lag or 0)
+    if place and not holds:
+        raise Problem("cursor_gone")
+    return own, (own, purged, last, "0")
