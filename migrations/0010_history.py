@@ -20,7 +20,7 @@ from migrations.ddl import make, unmake
 
 _TABLE = """
     CREATE TABLE leads_history (
-        number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        number BIGINT GENERATED ALWAYS AS IDENTITY,
         transaction XID8 NOT NULL,
         epoch BIGINT NOT NULL,
         at TIMESTAMPTZ NOT NULL,
@@ -32,7 +32,8 @@ _TABLE = """
         company_id UUID,
         company_id_before UUID,
         before JSONB,
-        after JSONB)"""
+        after JSONB,
+        PRIMARY KEY (lead_id, number))"""
 # The last change, in the order of the feed, that was purged: a cursor that stands before it has missed some.
 _PURGED = """
     CREATE TABLE leads_history_purged (
@@ -43,7 +44,6 @@ _PURGED = """
 _EPOCH = ("CREATE FUNCTION leads_epoch() RETURNS bigint LANGUAGE sql STABLE RETURN "
           "(SELECT system_identifier FROM pg_control_system()) # 'leads_history'::regclass::oid::bigint")
 _INDEXES = {
-    "idx_leads_history_lead": "leads_history (lead_id, number)",
     "idx_leads_history_feed": "leads_history (transaction, number)",
     "idx_leads_history_run": "leads_history (run, lead_id) WHERE run IS NOT NULL",
     # What can be restored, newest first: of all leads, and of a company's.
@@ -52,7 +52,7 @@ _INDEXES = {
 }
 # As the owner, since whoever may change leads must neither need rights on the history nor have them; and with the
 # temporary tables last, where a table of the caller's by one of these names is not met. A plan that was made while the
-# history was small would read all of it for each row of an import.
+# history was small would read all of it for each row of an import; no index has the number first, which it could walk.
 _FUNCTION = """
     CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp
     SET enable_seqscan = off AS $$

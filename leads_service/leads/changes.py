@@ -77,7 +77,7 @@ def changes_after(place: tuple[str, ...] | None, selection: Selection, phone_pre
     found, done, size = [], None, 0
     for start in range(0, len(looked), _STEP):
         step = looked[start:start + _STEP]
-        rows = _judged([int(number) for _, number, _, theirs in step if theirs], selection, phone_prefix, company_id)
+        rows = _judged([keys for *keys, theirs in step if theirs], selection, phone_prefix, company_id)
         for *keys, _ in step:
             row = rows.get(keys[1])
             size += len(row.encode()) if row else 0
@@ -101,15 +101,17 @@ def _looked_at(behind, company_id):
     if company_id:
         theirs, parameters = "(company_id = %s::uuid OR company_id_before = %s::uuid)", 2 * [str(company_id)]
     return select(
-        f"SELECT {_PLACE}, coalesce(op <> 'gone' AND epoch = leads_epoch() AND {theirs}, false) FROM leads_history h "
-        f"WHERE (transaction, number) > (%s::xid8, %s::bigint) AND {_SETTLED} "
+        f"SELECT {_PLACE}, coalesce(op <> 'gone' AND epoch = (SELECT leads_epoch()) AND {theirs}, false) "
+        f"FROM leads_history h WHERE (transaction, number) > (%s::xid8, %s::bigint) AND {_SETTLED} "
         f"ORDER BY h.transaction, h.number LIMIT {LOOKED_AT}", [*parameters, *behind], again=True).fetchall()
 
 
-def _judged(numbers, selection, phone_prefix, company_id):
-    """What the caller is told of these changes: JSON texts by number; nothing of a lead outside before and after."""
-    if not numbers:
+def _judged(changes, selection, phone_prefix, company_id):
+    """What the caller is told of the changes with these keys: JSON texts by number; nothing of a lead outside before
+    and after."""
+    if not changes:
         return {}
+    transactions, numbers, _ = map(list, zip(*changes, strict=True))
     met, parameters = where(conditions_of(selection, phone_prefix, company_id))
     fields, own = fields_of("h.state"), []
     if company_id:
@@ -132,8 +134,9 @@ def _judged(numbers, selection, phone_prefix, company_id):
               FROM (SELECT *, CASE WHEN op <> 'delete' THEN state END AS became,
                            CASE WHEN op = 'delete' THEN before WHEN before IS NOT NULL THEN state || before END AS was
                     FROM (SELECT *, {STATE} AS state FROM leads_history h
-                          WHERE number = ANY(%s) OFFSET 0) AS made OFFSET 0) AS both_sides OFFSET 0) AS h
-        WHERE is_theirs OR was_theirs""", [*own, *parameters, *parameters, numbers])
+                          WHERE (transaction, number) IN (SELECT * FROM unnest(%s::xid8[], %s::bigint[]))
+                          OFFSET 0) AS made OFFSET 0) AS both_sides OFFSET 0) AS h
+        WHERE is_theirs OR was_theirs""", [*own, *parameters, *parameters, transactions, numbers])
     return dict(told.fetchall())
 
 

@@ -139,8 +139,9 @@ def purge(days: int) -> Iterator[int]:
     while gone:
         with database.atomic():
             gone = first(database.execute_sql(
-                "WITH old AS (DELETE FROM leads_history WHERE number IN (SELECT number FROM leads_history "
-                "WHERE epoch = leads_epoch() AND transaction < %s ORDER BY transaction, number LIMIT %s) "
+                "WITH old AS (DELETE FROM leads_history WHERE (transaction, number) IN ("
+                "SELECT transaction, number FROM leads_history WHERE epoch = (SELECT leads_epoch()) "
+                "AND transaction < %s ORDER BY transaction, number LIMIT %s) "
                 "RETURNING epoch, transaction, number), last AS ("
                 "INSERT INTO leads_history_purged SELECT * FROM old ORDER BY transaction DESC, number DESC LIMIT 1 "
                 "ON CONFLICT (epoch) DO UPDATE SET transaction = excluded.transaction, number = excluded.number) "

@@ -176,7 +176,7 @@ def test_ids_of_another_epoch_are_no_past(url):
 def test_the_change_before_is_looked_up_by_its_index_however_small_the_history_was(url):
     made(url)
     sql(url, "VACUUM ANALYZE leads_history")
-    looks = ("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'idx_leads_history_lead'",
+    looks = ("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'leads_history_pkey'",
              "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'leads_history'")
     before = [sql(url, look)[0][0] for look in looks]
     with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:

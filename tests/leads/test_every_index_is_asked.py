@@ -45,13 +45,12 @@ ASKED = {
     "idx_leads_client_id": "DELETE FROM leads WHERE client_id = gen_random_uuid()",  # what deleting a client runs
     "uq_leads_email_lower": "SELECT id FROM leads WHERE lower(email) = lower('7@x.fr')",
     "leads_pkey": "SELECT FROM leads WHERE id = gen_random_uuid()",
-    "idx_leads_history_lead": f"SELECT FROM leads_history WHERE lead_id = '{COMPANY}' ORDER BY number DESC LIMIT 1",
+    "leads_history_pkey": f"SELECT FROM leads_history WHERE lead_id = '{COMPANY}' ORDER BY number DESC LIMIT 1",
     "idx_leads_history_feed": "SELECT number FROM leads_history WHERE transaction < '9' ORDER BY transaction, number "
                               "LIMIT 9",
     "idx_leads_history_run": f"SELECT DISTINCT lead_id FROM leads_history WHERE run = '{COMPANY}' ORDER BY lead_id",
     "idx_leads_history_deleted": None,  # all deleted leads
     "idx_leads_history_deleted_company": COMPANY,  # those of this company
-    "leads_history_pkey": "DELETE FROM leads_history WHERE number = 7",
 }
 PROMISED = {"idx_leads_source_created"}  # to others who read the table; the service has idx_leads_source
 

@@ -52,6 +52,16 @@ def test_an_inherited_socket_counts():
         assert not refused(gunicorn("-b", f"fd://{listening.fileno()}"))  # it did listen
 
 
+@pytest.mark.parametrize("asked", [lambda path: gunicorn("-b", f"unix:{path}"),
+                                   lambda path: gunicorn(LEADS_BIND=f"unix:{path}")])
+def test_an_address_that_is_too_long_is_told_in_one_sentence(asked, tmp_path):
+    process = asked(tmp_path / ("x" * 108))
+    said = process.communicate(timeout=20)[0].splitlines()
+    assert process.returncode != 0
+    assert "room for 107 bytes" in said[-1]
+    assert len(said) <= 2  # the first may be gunicorn's, that it starts
+
+
 @pytest.mark.parametrize("environ", [{"LEADS_ALLOW_OPEN": "1"}, {"LEADS_AUTH": "keys"}])
 def test_another_machine_is_served_where_that_is_meant(environ, tmp_path):
     port = free_port()
