@@ -63,6 +63,7 @@ ROUTES = {
     ("POST", "bulk.bulk"): ("/leads/bulk", {"items": [{"op": "create", "data": NEW}]}, f"{EDITORS} 200"),
     ("DELETE", "leads.delete_lead"): (f"/leads/{LEAD}", None, f"{ADMINS} 404"),
     ("GET", "history.lead_history"): (f"/leads/{LEAD}/history", None, f"{READERS} 404"),
+    ("GET", "history.changes"): ("/leads/changes", None, f"{READERS} 200"),
     ("GET", "history.deleted"): ("/leads/deleted", None, f"{ADMINS} 200"),
     ("POST", "history.restore"): (f"/leads/{LEAD}/restore", None, f"{EDITORS} 404"),
     ("GET", "files.export"): ("/leads/export?format=ndjson", None, f"{ADMINS} 200"),

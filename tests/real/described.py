@@ -130,6 +130,7 @@ def make_sound(case):
             case.path_parameters["lead_id"] = LEADS[number % len(LEADS)]
     if positive and case.query:
         case.query.pop("cursor", None)
+        case.query.pop("after", None)
         if case.query.get("sort") == "relevance":
             case.query["sort"] = "name"
     if positive and case.headers:

@@ -11,7 +11,8 @@ import pytest
 from leads_service.access import keys
 from leads_service.access.callers import Caller, Role
 from leads_service.contract import problems
-from leads_service.leads.answers import lock_of
+from leads_service.contract.lists import FEED, Cursor, Selection
+from leads_service.database.answers import lock_of
 from leads_service.web.requests.idempotency import key_of
 from real.client import failed
 from real.postgres import connected, database_setting, sql, transaction
@@ -98,6 +99,7 @@ def sent(raw, **headers):
 
 DEEP = b'{"notes": ' + b'{"a":' * 200 + b"1" + b"}" * 201
 FULL = json.dumps({"name": "x", "notes": "x" * 6000}).encode()
+ELSEWHERE = Cursor(f"{FEED}.{Selection((), None).checksum}", ("1", "1", "1", "1")).encode()
 # What happens: the call, its status and code; what is the matter meanwhile.
 TABLE = {
     "body not JSON": (sent(b"{"), 400, "bad_json"),
@@ -136,6 +138,8 @@ TABLE = {
                                           lambda url, call: used(call)),
     "Idempotency-Key whose first request is under way": (
         sent(b'{"name": "x"}', Idempotency_Key="held"), 409, "in_progress", lambda url, call: held(url)),
+    "a cursor of changes that are no longer kept": (
+        ("GET", f"/leads/changes?after={ELSEWHERE}", {}), 410, "cursor_gone"),
     "body over the limit": (sent(FULL), 413, "too_large"),
     "chunked body over the limit": (("POST", "/leads/", {
         "raw": b"%x\r\n%b\r\n0\r\n\r\n" % (len(FULL), FULL), "headers": JSON | {"Transfer-Encoding": "chunked"}}),

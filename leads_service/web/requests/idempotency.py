@@ -13,9 +13,9 @@ from flask import Flask, Response, make_response, request
 
 from leads_service.access.callers import Caller
 from leads_service.contract.problems import Problem
+from leads_service.database.answers import HEADER as IDEMPOTENCY_KEY
+from leads_service.database.answers import Answer, answer_once
 from leads_service.database.failures import retrying
-from leads_service.leads.answers import HEADER as IDEMPOTENCY_KEY
-from leads_service.leads.answers import Answer, answer_once
 from leads_service.web.authorization import current_caller
 from leads_service.web.body import bodies, read_body, require_media_type
 from leads_service.web.description.route import promise_of
