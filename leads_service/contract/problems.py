@@ -31,8 +31,8 @@ PROBLEMS = {
     "cursor_gone": Kind(410, Sentence(
         "Les modifications après ce curseur ne sont plus connues ; relisez la liste, puis repartez sans curseur.",
         "The changes after this cursor are not known any more; list again, then go on without a cursor.")),
-    "stale": Kind(412, Sentence("Ce lead a changé entre-temps ; voici ce qu'il est devenu.",
-                  "This lead has changed meanwhile; here it is as it is now.")),
+    "stale": Kind(412, Sentence("Ce lead a changé entre-temps ; relisez-le d'abord.",
+                  "This lead has changed meanwhile; read it again first.")),
     "too_large": Kind(413, Sentence("Le corps de la requête est trop volumineux.", "The request's body is too large.")),
     "unsupported_media_type": Kind(415, Sentence(
         "Le corps doit être d'un type accepté ici (application/json pour un lead), non compressé.",
