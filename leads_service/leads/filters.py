@@ -1,6 +1,8 @@
 """Which leads a caller means: public names and values → SQL."""
 
+import functools
 import uuid
+from collections.abc import Callable
 from typing import NamedTuple
 
 from leads_service.contract.lists import FILTERS, Selection
@@ -18,13 +20,13 @@ if set(_FILTERS) != set(FILTERS):  # one that is not applied would answer every 
 
 
 class Condition(NamedTuple):
-    """What a row must meet: the filter's name ("q" for a search), its SQL, and the parameters of that;
-    both again for a statement that reads every row, where that is quicker."""
+    """What a row must meet: the filter's name ("q" for a search), its SQL, and the parameters of that. `of_all` gives
+    both for a statement that reads every row, where that is quicker."""
 
     name: str
     sql: str
     parameters: list
-    of_all: tuple[str, list] = ()
+    of_all: Callable[[], tuple[str, list]] | None = None
 
 
 def of_company(company_id: uuid.UUID | None) -> list[Condition]:
@@ -42,7 +44,7 @@ def conditions_of(selection: Selection, phone_prefix: str, company_id: uuid.UUID
                   for name, value in selection.filters]
     if selection.term:
         conditions.append(Condition("q", *search_condition(selection.term, phone_prefix),
-                                    condition_without_index(selection.term, phone_prefix)))
+                                    functools.partial(condition_without_index, selection.term, phone_prefix)))
     return conditions
 
 
@@ -73,8 +75,8 @@ def how_many(conditions: list[Condition], *, exactly: bool) -> int:
     if not exactly:
         return _expected(leads, parameters)
     if any(condition.of_all for condition in conditions) and _expected(leads, parameters) > _expected("leads", []) / 4:
-        leads, parameters = selected([condition._replace(sql=condition.of_all[0], parameters=condition.of_all[1])
-                                      if condition.of_all else condition for condition in conditions])
+        leads, parameters = selected([Condition(condition.name, *condition.of_all()) if condition.of_all else condition
+                                      for condition in conditions])
     return first(select(f"SELECT count(*) FROM {leads}", parameters))
 
 
