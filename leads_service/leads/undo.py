@@ -86,5 +86,8 @@ def _undo(run, ids):
                 with database.atomic():
                     execute(REWRITE, (was,))
             except IntegrityError as error:
-                refused.append(Left(lead_id, name, code=database_problem(error).code))
+                problem = database_problem(error)
+                if problem is None:
+                    raise
+                refused.append(Left(lead_id, name, code=problem.code))
         return Undone(deleted, len(changed) - len(refused), left + refused)
