@@ -16,7 +16,7 @@ from leads_service.web import replica as replica_cookies
 from leads_service.web.body import Bodies
 from leads_service.web.description import openapi
 from leads_service.web.description.route import Rest, Segment
-from leads_service.web.pages import docs
+from leads_service.web.pages import board, docs
 from leads_service.web.process import observability
 from leads_service.web.requests import idempotency
 from leads_service.web.routes import activities, bulk, files, health, history, leads
@@ -57,7 +57,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     if not settings.auth:
         origins.register(app, settings.allowed_origins)
     for blueprint in (leads.blueprint, bulk.blueprint, activities.blueprint, history.blueprint, files.blueprint,
-                      health.blueprint, docs.blueprint):
+                      health.blueprint, docs.blueprint, board.blueprint):
         app.register_blueprint(blueprint)
     idempotency.register(app)
     app.extensions["leads_openapi"] = openapi.document(app)

@@ -47,6 +47,8 @@ ROUTES = {
     ("GET", "docs.description"): ("/openapi.json", None, ANYBODY),
     ("GET", "docs.page"): ("/docs", None, ANYBODY),
     ("GET", "docs.page_file"): ("/docs/start.js", None, ANYBODY),
+    ("GET", "board.board"): ("/board", None, ANYBODY),
+    ("GET", "board.board_file"): ("/board/board.css", None, ANYBODY),
     ("GET", "health.metrics"): ("/metrics", None, "401 401 401 403 200 200 200 403 403"),
     ("GET", "leads.list_leads"): ("/leads/?count=exact", None, f"{READERS} 200"),
     ("GET", "leads.search_leads"): ("/leads/search/personne", None, f"{READERS} 200"),

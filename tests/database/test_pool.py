@@ -117,7 +117,7 @@ def test_connections_are_renewed(narrow, wide, url):
 
 
 def test_requests_that_need_no_database_open_no_connection(wide, url):
-    for path in ("/", "/health", "/docs/", "/openapi.json"):
+    for path in ("/", "/health", "/docs/", "/board", "/board/board.css", "/openapi.json"):
         assert wide.get(path).status == 200
     for status, request in {
         404: ("GET", "/nowhere"), 405: ("PUT", "/leads/"), 415: ("POST", "/leads/", None),

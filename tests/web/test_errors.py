@@ -13,7 +13,8 @@ from real.postgres import sql
 ZERO = str(uuid.UUID(int=0))
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/leads/x/y", "/LEADS/", "/docs/nothing.js", "/docs/../x"])
+@pytest.mark.parametrize("path", ["/nowhere", "/leads/x/y", "/LEADS/", "/docs/nothing.js", "/docs/../x",
+                                  "/board/nothing.js", "/board/index.html", "/board/../board.py", "/board/%00"])
 def test_unknown_addresses(api, path):
     failed(api.get(path), 404, "not_found")
 

@@ -22,12 +22,12 @@ _HEALTH = as_json("Health", object_of(status=TEXT, version=TEXT))
 
 
 @blueprint.get("/")
-@promise(PUBLIC, {200: as_json("Index", success_of(object_of(name=TEXT, version=TEXT, documentation=TEXT, openapi=TEXT,
-                                                             leads=TEXT)))})
+@promise(PUBLIC, {200: as_json("Index", success_of(object_of(name=TEXT, version=TEXT, board=TEXT, documentation=TEXT,
+                                                             openapi=TEXT, leads=TEXT)))})
 def index():
     """What this is, and where to read about it."""
-    return jsonify(success=True, data={"name": "leads_service", "version": VERSION, "documentation": "docs",
-                                       "openapi": "openapi.json", "leads": "leads/"})
+    return jsonify(success=True, data={"name": "leads_service", "version": VERSION, "board": "board",
+                                       "documentation": "docs", "openapi": "openapi.json", "leads": "leads/"})
 
 
 @blueprint.get("/health")
