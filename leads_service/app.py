@@ -19,7 +19,7 @@ from leads_service.web.description.route import Rest, Segment
 from leads_service.web.pages import board, docs
 from leads_service.web.process import observability
 from leads_service.web.requests import idempotency
-from leads_service.web.routes import activities, bulk, files, health, history, leads
+from leads_service.web.routes import activities, bulk, callers, files, health, history, leads
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -57,7 +57,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     if not settings.auth:
         origins.register(app, settings.allowed_origins)
     for blueprint in (leads.blueprint, bulk.blueprint, activities.blueprint, history.blueprint, files.blueprint,
-                      health.blueprint, docs.blueprint, board.blueprint):
+                      health.blueprint, docs.blueprint, board.blueprint, callers.blueprint):
         app.register_blueprint(blueprint)
     idempotency.register(app)
     app.extensions["leads_openapi"] = openapi.document(app)

@@ -1,0 +1,192 @@
+// One lead beside the board: edited in place, with its activities, its next step and its history.
+import { get } from "../model/api.js";
+import { addressOf, follow } from "../model/address.js";
+import { addActivity, change, convert, goBackTo, move, reasonOf, reload, remove } from "../model/changing.js";
+import { shown } from "./dialogs.js";
+import { Component, createRef, html, onSubmit } from "./dom.js";
+import { STAGES, may, shown as shownLeads, state, valueOf } from "../model/store.js";
+import { label, moment, say } from "../model/words.js";
+
+const FIELDS = [
+  ["name", "text"], ["stage", STAGES], ["notes.next_step_date", "date"], ["notes.next_step_note", "text"],
+  ["notes.estimated_value", "number"], ["owner", "text"], ["company", "text"], ["contact", "text"], ["email", "email"],
+  ["phone", "tel"], ["address", "text"], ["city", "text"], ["source", "text"], ["segment", "text"], ["tags", "text"],
+  ["interest_level", "number"], ["status", ["active", "archived", "converti"]], ["notes.last_contact", "date"],
+  ["notes.lost_reason", "text"], ["notes.text", "long"],
+];
+const KINDS = ["call", "email", "meeting", "note"];
+const CHANGES = 30; // of the history, shown at once
+
+export class Panel extends Component {
+  box = createRef();
+  closer = createRef();
+  state = { failure: null, past: null, cursor: null };
+
+  componentDidMount() {
+    this.came = document.activeElement;
+    this.box.current.focus();
+    this.open();
+  }
+  componentWillUnmount() {
+    const { id } = this.props;
+    const card = document.querySelector(`[data-card="${id}"] .open`);
+    if (document.activeElement === document.body || this.box.current.contains(document.activeElement)) (card ?? this.came)?.focus();
+  }
+  async open() {
+    try {
+      await reload(this.props.id);
+      await this.look();
+    } catch (refusal) {
+      this.setState({ failure: refusal });
+    }
+  }
+  // The history, anew whenever the lead is another one than the one it was looked at with.
+  async look(cursor) {
+    this.seen = state.leads.get(this.props.id);
+    const page = await get(`leads/${this.props.id}/history?limit=${CHANGES}${cursor ? `&cursor=${cursor}` : ""}`);
+    this.setState(({ past }) => ({ past: cursor ? [...past, ...page.data] : page.data, cursor: page.next_cursor }));
+  }
+  componentDidUpdate() {
+    if (this.state.past && state.leads.get(this.props.id) !== this.seen) this.look().catch(() => {});
+  }
+
+  render({ id }, { failure, past, cursor }) {
+    const lead = state.leads.get(id);
+    const ids = shownLeads();
+    const at = ids.indexOf(id);
+    const other = (name, to) => html`<a class="button" aria-disabled=${!to} href=${to ? addressOf({ lead: to }) : null}
+      onClick=${follow}>${say(name)}</a>`;
+    return html`<aside class="panel" ref=${this.box} tabindex="-1" aria-label=${lead?.name ?? say("details")}
+        onKeyDown=${(event) => event.key === "Escape" && !event.defaultPrevented && this.closer.current.click()}>
+      <nav class="choices row">${other("previous", ids[at - 1])}${other("next", at >= 0 && ids[at + 1])}
+        <a class="button" href=${addressOf({ lead: null })} onClick=${follow} ref=${this.closer}>${say("close")}</a></nav>
+      ${failure ? html`<p class="wrong" role="alert">${failure.status === 404 ? say("leadGone") : failure.message}</p>`
+    : !lead ? html`<p class="quiet">${say("loading")}</p>` : html`
+      <h1>${lead.name}</h1>
+      ${may("editor") && html`<div class="choices row">
+        ${!lead.client_id && html`<button class="first" onClick=${() => convert(id)}>${say("convert")}</button>`}
+        ${may("admin") && html`<button onClick=${() => remove(id)}>${say("remove")}</button>`}</div>`}
+      <section aria-label=${say("details")}>
+        ${FIELDS.map(([field, type]) => html`<${Field} key=${field} lead=${lead} field=${field} type=${type} />`)}
+      </section>
+      <${Activities} lead=${lead} />
+      <section><h2>${say("history")}</h2>
+        ${past && !past.length && html`<p class="quiet">${say("noHistory")}</p>`}
+        <ol class="events">${(past ?? []).map((one, place) => html`<${Change} key=${one.change} one=${one} isLast=${place === 0} />`)}</ol>
+        ${cursor && html`<button onClick=${() => this.look(cursor)}>${say("more")}</button>`}
+      </section>`}
+    </aside>`;
+  }
+}
+
+const text = (field, value) => (value === null ? "" : field === "tags" ? value.join(", ") : String(value));
+
+class Field extends Component {
+  state = { draft: null, base: null, wrong: null };
+
+  async keep() {
+    const { lead, field, type } = this.props;
+    const { draft, base } = this.state;
+    if (draft === null || draft === text(field, valueOf(base, field))) {
+      this.setState({ draft: null, wrong: null });
+      return;
+    }
+    const typed = draft.trim();
+    const value = field === "tags" ? typed.split(",").map((tag) => tag.trim()).filter(Boolean)
+      : typed === "" ? (field === "interest_level" ? 0 : null) : type === "number" ? Number(typed) : typed;
+    this.setState({ wrong: null });
+    try {
+      await change(lead.id, { [field]: value }, say("saved", label(field)), base);
+      if (this.state.draft === draft) this.setState({ draft: null });
+    } catch (refusal) {
+      this.setState({ draft, wrong: reasonOf(refusal) }); // what was typed stays
+    }
+  }
+
+  render({ lead, field, type }, { draft, base, wrong }) {
+    const value = valueOf(lead, field);
+    if (field === "notes.lost_reason" && value === null) return null;
+    const id = `field-${field}`;
+    const meanwhile = draft !== null && text(field, value) !== text(field, valueOf(base, field)) && text(field, value) !== draft;
+    const typing = {
+      id, disabled: !may("editor"), "aria-invalid": Boolean(wrong), "aria-describedby": `${id}-said`, autocomplete: "off",
+      value: draft ?? (type === "date" && value !== null ? String(value).slice(0, 10) : text(field, value)),
+      onFocus: () => this.setState({ base: this.state.draft === null ? lead : base }),
+      onInput: (event) => this.setState({ draft: event.target.value, base: base ?? lead }),
+      onBlur: () => this.keep(),
+      onKeyDown: (event) => {
+        if (event.key === "Escape" && this.state.draft !== null) {
+          event.preventDefault();
+          this.setState({ draft: null, wrong: null });
+        } else if (event.key === "Enter" && type !== "long") this.keep();
+      },
+    };
+    const choose = (event) => (field === "stage" ? move(lead.id, event.target.value, "stage")
+      : change(lead.id, { [field]: event.target.value }, say("saved", label(field))).catch((refusal) => this.setState({ wrong: reasonOf(refusal) })));
+    const input = Array.isArray(type)
+      ? html`<select id=${id} value=${value ?? ""} disabled=${!may("editor")} onChange=${choose}>
+          ${value === null && html`<option value=""></option>`}
+          ${type.map((word) => html`<option key=${word} value=${word}>${label(word)}</option>`)}</select>`
+      : type === "long" ? html`<textarea rows="4" ...${typing}></textarea>`
+        : html`<input type=${type} step="any" ...${typing} />`;
+    return html`<div class="field"><label for=${id}>${label(field)}</label>${input}<${Reach} field=${field} value=${value} />
+      <span id=${`${id}-said`} class="wrong">${wrong ?? (meanwhile ? say("changedMeanwhile", shown(field, value)) : "")}</span></div>`;
+  }
+}
+
+// What calls or writes to somebody.
+function Reach({ field, value }) {
+  if (value === null || !["phone", "email"].includes(field)) return null;
+  const to = field === "email" ? [value] : value.split(" / ").filter((each) => /^\+?\d/.test(each));
+  const [scheme, word] = field === "email" ? ["mailto:", "write"] : ["tel:", "call"];
+  return html`<span class="reach">${to.map((each) => html`<a key=${each} href=${scheme + each}>${say(word, to.length > 1 ? each : "")}</a>`)}</span>`;
+}
+
+class Activities extends Component {
+  state = { text: "", wrong: null };
+
+  async add(form) {
+    try {
+      await addActivity(this.props.lead.id, { type: form.elements.kind.value, text: this.state.text.trim() });
+      this.setState({ text: "", wrong: null });
+    } catch (refusal) {
+      this.setState({ wrong: reasonOf(refusal) });
+    }
+  }
+  render({ lead }, { text: typed, wrong }) {
+    const newest = [...lead.activities].reverse();
+    return html`<section><h2>${say("activities")}</h2>
+      ${may("editor") && html`<form class="add" onSubmit=${onSubmit((event) => this.add(event.target))}>
+        <label>${say("activityKind")}<select name="kind">${KINDS.map((kind) => html`<option key=${kind} value=${kind}>${label(kind)}</option>`)}</select></label>
+        <label>${say("activityText")}<textarea rows="2" required value=${typed} onInput=${(event) => this.setState({ text: event.target.value })}></textarea></label>
+        ${wrong && html`<p class="wrong" role="alert">${wrong}</p>`}
+        <button>${say("addActivity")}</button></form>`}
+      ${!newest.length && html`<p class="quiet">${say("noActivity")}</p>`}
+      <ol class="events">${newest.map((one, at) => html`<li key=${one.id ?? at}>
+        <p class="quiet">${label(one.type ?? "note")}${one.at && ` – ${moment(one.at)}`}${one.by && ` – ${one.by}`}</p>
+        <p>${one.text ?? JSON.stringify(one)}</p></li>`)}</ol></section>`;
+  }
+}
+
+// The fields of a change as (name, old, new); notes by their own keys.
+function differences(fields) {
+  return Object.entries(fields).flatMap(([field, { old, new: now }]) => {
+    const isObject = (value) => value && typeof value === "object" && !Array.isArray(value);
+    if (field !== "notes" || !(isObject(old) || isObject(now))) return [[field, old, now]];
+    return [...new Set([...Object.keys(old ?? {}), ...Object.keys(now ?? {})])]
+      .filter((key) => JSON.stringify(old?.[key]) !== JSON.stringify(now?.[key]))
+      .map((key) => [`notes.${key}`, old?.[key], now?.[key]]);
+  });
+}
+
+const count = (value) => (Array.isArray(value) ? value.length : 0);
+
+function Change({ one, isLast }) {
+  const fields = differences(one.fields).filter(([field]) => !["id", "created_at"].includes(field));
+  return html`<li>
+    <p class="quiet">${moment(one.at)} – ${label(one.op)} ${say("by")} <b>${one.by}</b></p>
+    ${one.op !== "create" && html`<ul>${fields.map(([field, old, now]) => html`<li key=${field}>${label(field)} :
+      ${field === "activities" ? ` ${count(old)} → ${count(now)}` : html` <del>${shown(field, old)}</del> → <ins>${shown(field, now)}</ins>`}</li>`)}</ul>`}
+    ${!isLast && may("editor") && one.op !== "delete" && html`<button aria-label=${say("goBackTo", moment(one.at))}
+      onClick=${() => goBackTo(one.lead_id, one.change, moment(one.at))}>${say("goBack")}</button>`}</li>`;
+}
