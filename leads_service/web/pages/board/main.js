@@ -21,11 +21,10 @@ const meant = ({ view, by, sort, filters }) => JSON.stringify([view, by, sort, S
 
 async function arrive() {
   const before = state.place;
-  update({ place: place() });
-  if (!state.caller || meant(before) === meant(state.place)) return;
+  update({ place: place(), failure: null });
+  if (!state.caller || meant(before) === meant(state.place)) return; // only a lead was opened
   if (!["board", "table"].includes(state.place.view)) return;
-  forget();
-  update();
+  if (before.view !== state.place.view || before.by !== state.place.by) forget();
   await show();
 }
 
@@ -133,6 +132,7 @@ function Page() {
     return html`<main id="main" class="middle"><div class="box" role="alert">
       <h1>${say("failed")}</h1><p>${state.failure.message}</p>
       <button class="first" onClick=${retry}>${say("again")}</button>
+      ${state.failure.status === 422 && html`<a class="button" href=${addressOf({}, "")} onClick=${follow}>${say("noFilters")}</a>`}
       ${isSignedIn() && html`<button onClick=${() => (signIn(null), update({ asked: true, failure: null }))}>
         ${say("signOut")}</button>`}
     </div></main>`;

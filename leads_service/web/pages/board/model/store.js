@@ -76,22 +76,21 @@ let generation = 0; // of what is shown; answers for an older one are thrown awa
 export async function load() {
   const mine = ++generation;
   const current = () => mine === generation;
-  state.list = null;
-  if (state.place.view === "table") {
-    state.list = { status: "loading", ids: [], cursor: null };
-    update();
+  const { view, by } = state.place;
+  if (view === "table") {
+    state.list = newColumn(undefined, state.list);
     await more(state.list, undefined, { count: "exact" });
     return;
   }
-  if (state.place.view !== "board") return;
-  const stages = state.place.by === "stage";
-  if (stages && !state.columns) {
-    state.columns = STAGES.filter(isWanted).map(newColumn);
+  const stages = by === "stage";
+  const before = new Map(state.columns?.map((column) => [column.value, column]));
+  if (stages) {
+    state.columns = STAGES.filter(isWanted).map((stage) => newColumn(stage, before.get(stage)));
     state.columns.filter(isOpen).forEach((column) => more(column));
-  }
+  } else state.columns = state.columns?.map((column) => newColumn(column.value, column)) ?? null;
   update();
   try {
-    const { data } = await get(`leads/stats?by=${state.place.by}&${state.place.filters}`);
+    const { data } = await get(`leads/stats?by=${by}&${state.place.filters}`);
     if (!current()) return;
     settle(data, stages);
   } catch (refusal) {
@@ -102,7 +101,7 @@ export async function load() {
   update({ failure: null });
 }
 
-// Forget what is shown, since other leads are meant now.
+// Forget what is shown, since something else is to be.
 export function forget() {
   generation++;
   Object.assign(state, { columns: null, whole: null, list: null, failure: null });
@@ -123,7 +122,9 @@ function settle({ whole, values, others }, stages) {
 }
 
 const isWanted = (stage) => [null, stage].includes(state.place.filters.get("stage"));
-const newColumn = (value) => ({ value, status: "new", ids: [], cursor: null, figures: null });
+// Until its own leads are there it shows those that it had `before`: somebody types a search.
+const newColumn = (value, before) => ({
+  value, status: "new", ids: before?.ids ?? [], isOld: Boolean(before), cursor: null, figures: before?.figures ?? null });
 export const isOpen = (column) =>
   state.place.by !== "stage" || !FOLDED.has(column.value) || state.unfolded.has(column.value)
   || state.place.filters.get("stage") === column.value;
@@ -146,6 +147,7 @@ export async function more(column, value = column.value, asked = {}) {
     const page = await get(`leads/?${query(value, { limit: CARDS, cursor: column.cursor, ...asked })}`);
     if (mine !== generation) return;
     for (const lead of page.data) keep(lead);
+    if (column.isOld) Object.assign(column, { ids: [], isOld: false });
     const there = new Set(column.ids);
     column.ids.push(...page.data.map((lead) => lead.id).filter((id) => !there.has(id)));
     Object.assign(column, { cursor: page.next_cursor, status: "ready" }, "total" in page ? { total: page.total } : {});
@@ -176,8 +178,13 @@ export function refreshFigures() {
   clearTimeout(refreshing);
   refreshing = setTimeout(async () => {
     const mine = generation;
-    if (state.place.view !== "board" || !state.columns) return;
     try {
+      if (state.list) {
+        const { total } = await get(`leads/?${query(undefined, { limit: 1, count: "exact" })}`);
+        if (mine === generation) Object.assign(state.list, { total });
+        update();
+      }
+      if (!state.columns) return;
       const { data } = await get(`leads/stats?by=${state.place.by}&${state.place.filters}`);
       if (mine !== generation) return;
       settle(data, state.place.by === "stage");

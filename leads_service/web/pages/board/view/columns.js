@@ -5,6 +5,7 @@ import { Component, createRef, html } from "./dom.js";
 import { isOpen, isOverdue, may, more, nextStep, state, unfold, update } from "../model/store.js";
 import { day, daysSince, label, language, money, say, valueLabel } from "../model/words.js";
 
+const narrow = matchMedia("(max-width: 700px)"); // as in board.css
 let dragged = null; // the id of the lead under the mouse
 
 export function Board() {
@@ -46,12 +47,12 @@ function Column({ column, name, isCurrent }) {
         ${figures && figures.overdue > 0 && html`<a class="overdue" onClick=${follow}
           href=${addressOf({ view: "table", next_step: "overdue", ...filter })}>${say("overdueCount", figures.overdue)}</a>`}</p>
     </div>
-    <ul class="cards" aria-busy=${status === "loading"}>
+    <ul class="cards" aria-busy=${column.busy}>
       ${ids.map((id) => html`<${Card} key=${id} lead=${state.leads.get(id)} since=${state.since.get(id)}
         isChanged=${state.changed.has(id)} isShown=${state.place.lead === id} spoken=${language()}
         address=${addressOf({ lead: id })} mayMove=${may("editor")} />`)}
       ${status === "ready" && !ids.length && html`<li class="quiet">${say("emptyColumn")}</li>`}
-      ${["loading", "new"].includes(status) && html`<li class="quiet">${say("loading")}</li>`}
+      ${["loading", "new"].includes(status) && !ids.length && html`<li class="quiet">${say("loading")}</li>`}
       ${column.error && html`<li class="wrong">${column.error.message}
         <button onClick=${() => more(column)}>${say("again")}</button></li>`}
       ${cursor && !column.error && html`<li><${More} list=${column} /></li>`}
@@ -121,7 +122,7 @@ class Card extends Component {
       event.dataTransfer.setData("text/plain", lead.name);
     };
     return html`<li class=${`card ${isChanged ? "changed" : ""} ${isShown ? "shown" : ""}`} data-card=${lead.id}
-        draggable=${mayMove} onDragStart=${start} onDragEnd=${() => (dragged = null)}>
+        draggable=${mayMove && !narrow.matches} onDragStart=${start} onDragEnd=${() => (dragged = null)}>
       <p class="who"><a class="open" draggable=${false} href=${address} onClick=${follow} aria-label=${say("openLead", lead.name)}>
           ${lead.name}</a>${lead.company && html` <span>${lead.company}</span>`}</p>
       ${lead.owner && html`<abbr class="owner" title=${`${label("owner")} : ${lead.owner}`}>${initials(lead.owner)}</abbr>`}

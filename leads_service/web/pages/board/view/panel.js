@@ -30,7 +30,7 @@ export class Panel extends Component {
   componentWillUnmount() {
     const { id } = this.props;
     const card = document.querySelector(`[data-card="${id}"] .open`);
-    if (document.activeElement === document.body || this.box.current.contains(document.activeElement)) (card ?? this.came)?.focus();
+    if (document.activeElement === document.body || this.box.current.contains(document.activeElement)) (card ?? (this.came.isConnected ? this.came : document.getElementById("main"))).focus();
   }
   async open() {
     try {
