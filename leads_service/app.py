@@ -11,6 +11,7 @@ from leads_service import cli, config
 from leads_service.database import embedded
 from leads_service.database.pool import database
 from leads_service.database.replica import replica
+from leads_service.leads.filters import calendar
 from leads_service.web import authorization, errors, origins
 from leads_service.web import replica as replica_cookies
 from leads_service.web.body import Bodies
@@ -19,7 +20,7 @@ from leads_service.web.description.route import Rest, Segment
 from leads_service.web.pages import board, docs
 from leads_service.web.process import observability
 from leads_service.web.requests import idempotency
-from leads_service.web.routes import activities, bulk, callers, files, health, history, leads
+from leads_service.web.routes import activities, bulk, callers, figures, files, health, history, leads
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -43,6 +44,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
             "row_security": settings.rls}
     database.configure(settings.database_url or embedded.start(settings.data_dir), server="primary", **pool)
     replica.configure(settings.replica_url, **pool)
+    calendar.configure(settings.time_zone)
     if settings.replica_url:
         replica_cookies.register(app)
 
@@ -56,8 +58,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     authorization.register(app, settings)
     if not settings.auth:
         origins.register(app, settings.allowed_origins)
-    for blueprint in (leads.blueprint, bulk.blueprint, activities.blueprint, history.blueprint, files.blueprint,
-                      health.blueprint, docs.blueprint, board.blueprint, callers.blueprint):
+    for blueprint in (leads.blueprint, bulk.blueprint, activities.blueprint, history.blueprint, figures.blueprint,
+                      files.blueprint, callers.blueprint, health.blueprint, docs.blueprint, board.blueprint):
         app.register_blueprint(blueprint)
     idempotency.register(app)
     app.extensions["leads_openapi"] = openapi.document(app)

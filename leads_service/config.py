@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import psycopg2
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
@@ -36,6 +37,7 @@ class Settings:
     connections: int
     max_body: int
     phone_prefix: str
+    time_zone: ZoneInfo
     statement_timeout: float
     pool_recycle: float
     slow_query: float
@@ -98,6 +100,16 @@ class Switch(fields.String):
         return value == "1"
 
 
+class Zone(fields.String):
+    """The name of a time zone of the IANA's; the package tzdata has them where the machine has none."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        try:
+            return ZoneInfo(value)
+        except (KeyError, ValueError, OSError):  # no such zone, no name of one, a folder of zones
+            raise ValidationError("must be the name of a time zone such as Europe/Paris") from None
+
+
 def _check_secret(secret):
     if len(secret.encode()) < 32:
         raise ValidationError("must have 32 bytes or more (RFC 7518, 3.2): a shorter one can be guessed")
@@ -150,6 +162,7 @@ class SettingsSchema(Schema):
     LEADS_MAX_BODY = _number(fields.Integer, 1024, 2**30, 10 * 2**20)
     LEADS_PHONE_PREFIX = fields.String(
         load_default="+33", validate=validate.Regexp(r"\+[1-9]\d{0,3}\Z", error="must look like +33"))
+    LEADS_TIME_ZONE = Zone(load_default=lambda: ZoneInfo("Europe/Paris"))
     LEADS_STATEMENT_TIMEOUT = _number(fields.Float, 0.1, 3600, 15.0)
     LEADS_POOL_RECYCLE = _number(fields.Float, 1, 86400, 1800.0)
     LEADS_SLOW_QUERY = _number(fields.Float, 0, 3600, 1.0)

@@ -16,6 +16,7 @@ MAX_NAMED = 100  # of the items of one list that are wrong
 MOST_COMPOSED = 4  # characters that Unicode composes into one
 MAX_TAGS = 200
 MAX_TAG = 100  # characters
+MAX_AMOUNT = 10**15
 
 REQUIRED = Sentence("Ce champ est obligatoire.", "This field is required.")
 NOT_NULL = Sentence("Ce champ ne peut pas être vide.", "This field cannot be empty.")
@@ -27,6 +28,14 @@ NOT_UUID = Sentence("Un UUID est attendu.", "A UUID is expected.")
 NOT_EMAIL = Sentence("Adresse e-mail invalide.", "Not a valid e-mail address.")
 NOT_TIME = Sentence("Une date ISO 8601 est attendue, par exemple 2025-10-31 ou 2025-10-31T08:00:00Z.",
                     "An ISO 8601 date is expected, such as 2025-10-31 or 2025-10-31T08:00:00Z.")
+NOT_DAY = Sentence("Une date est attendue, par exemple 2025-10-31.", "A date is expected, such as 2025-10-31.")
+BAD_DATE_KEY = Sentence("{key} doit être une date, par exemple 2025-10-31.",
+                        "{key} must be a date, such as 2025-10-31.")
+BAD_TEXT_KEY = Sentence("{key} doit être un texte.", "{key} must be a text.")
+BAD_NUMBER_KEY = Sentence("{key} doit être un nombre de 15 chiffres au plus avant la virgule, par exemple 1234.50.",
+                          "{key} must be a number of at most 15 digits before the point, such as 1234.50.")
+TOO_MANY_TIMES = Sentence("Ce paramètre est donné plus de {max} fois.",
+                          "This parameter is given more than {max} times.")
 NUL = Sentence("Le caractère U+0000 n'est pas permis.", "The character U+0000 is not allowed.")
 TOO_LONG = Sentence("{max} caractères au plus.", "At most {max} characters.")
 TOO_MANY_TAGS = Sentence(f"{MAX_TAGS} étiquettes au plus.", f"At most {MAX_TAGS} tags.")
@@ -263,8 +272,60 @@ class OneOf(Text):
         return text
 
 
-class AllTags(_Described, fields.List):
-    """A parameter that may be repeated."""
+class Day(Text):
+    """A day of the calendar, as ISO 8601 writes it: gives that text."""
+
+    described = {"format": "date", "description": "A day, such as 2025-10-31."}
+
+    def _meaning(self, text):
+        if not is_day(text):
+            raise ValidationError(NOT_DAY)
+        return text
+
+
+class Repeated(_Described, fields.List):
+    """A parameter that may be repeated, at most `most` times."""
+
+    def __init__(self, inner, most: int | None = None, **kwargs):
+        super().__init__(inner, **kwargs)
+        self.most = most
 
     def _deserialize(self, value, attr, data, **kwargs):
-        return [self.inner.deserialize(tag) for tag in value]
+        if self.most and len(value) > self.most:
+            raise ValidationError(TOO_MANY_TIMES.format(max=self.most))
+        return [self.inner.deserialize(each) for each in value]
+
+
+def is_day(text: str) -> bool:
+    """Whether the text is a day of the calendar: 2025-10-31."""
+    try:
+        return bool(re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text)) and bool(dt.date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+# Keys of notes that mean something: next_step_note is a text, the others are what migrations/0012_next_steps.py reads.
+_DATES = ("next_step_date", "last_contact")
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]+)?", re.ASCII)
+
+
+def misread_keys(notes: dict) -> list[Sentence]:
+    """What is wrong with the known keys of notes, a sentence for each; null is none."""
+    wrong = [BAD_DATE_KEY.format(key=key) for key in _DATES if notes.get(key) is not None and not _begins_with_day(
+        notes[key])]
+    if not isinstance(notes.get("next_step_note", ""), str | None):
+        wrong.append(BAD_TEXT_KEY.format(key="next_step_note"))
+    if notes.get("estimated_value") is not None and not _is_amount(notes["estimated_value"]):
+        wrong.append(BAD_NUMBER_KEY.format(key="estimated_value"))
+    return wrong
+
+
+def _begins_with_day(value):
+    """Whether it is a day, or a moment that begins with one, as in 2025-11-01 10:00:00+00."""
+    return isinstance(value, str) and is_day(value[:10]) and value[10:11] in ("", " ", "T")
+
+
+def _is_amount(value):
+    if isinstance(value, str):
+        return bool(_NUMBER.fullmatch(value))
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_AMOUNT

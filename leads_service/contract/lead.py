@@ -2,7 +2,7 @@
 
 import json
 
-from marshmallow import Schema, ValidationError, post_load, pre_load, validates_schema
+from marshmallow import Schema, ValidationError, post_load, pre_load, validates, validates_schema
 
 from leads_service.contract.fields import (
     NOT_OBJECT,
@@ -17,6 +17,7 @@ from leads_service.contract.fields import (
     Text,
     Uuid,
     WholeNumber,
+    misread_keys,
 )
 from leads_service.contract.sentences import Sentence
 from leads_service.contract.sizes import MAX_BYTES, fits
@@ -98,10 +99,16 @@ class LeadBody(_Body):
         super().__init__(**kwargs)
         self.fields["phone"].prefix = phone_prefix
 
+    @validates("notes")
+    def _known_keys(self, notes, **kwargs):
+        if wrong := misread_keys(notes or {}):
+            raise ValidationError(wrong)
+
     def judge(self, values: dict) -> dict:
         """What `load` makes of `values`, whose keys are names of fields; raises ValidationError as it does.
 
-        For a file's many rows: only the fields that are there are asked, and nothing else is looked for.
+        For a file's many rows: only the fields that are there are asked, and nothing else is looked for. The known keys
+        of notes may hold anything, since other systems wrote them.
         """
         lead, errors = {}, {}
         for name, field in self.fields.items():

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from marshmallow import Schema, ValidationError, fields, post_load
 
-from leads_service.contract.fields import AllTags, Moment, OneOf, Stage, Status, Text, WholeNumber
+from leads_service.contract.fields import Day, Moment, OneOf, Repeated, Stage, Status, Text, Uuid, WholeNumber, is_day
 from leads_service.contract.sentences import Sentence
 from leads_service.contract.vocabulary import parse_uuid
 
@@ -22,6 +22,12 @@ RELEVANCE_NEEDS_TERM = Sentence("Le tri relevance demande un terme de recherche 
                                 "Sorting by relevance needs a search term (q).")
 MAX_LIMIT = 1000
 MAX_OFFSET = 10**18  # its small multiples are still bigints
+NEXT_STEPS = ("overdue", "today", "week", "later", "none")
+NO_STEP = "none"  # what stands for the day of a next step that there is none of
+MONTH = "month"  # of the creation, in UTC
+GROUPINGS = ("stage", "status", "source", "owner", "segment", MONTH)
+MOST_IDS = 100
+MAY_LACK = ("stage", "status", "source", "owner", "segment", "city", "company", "email", "phone")
 
 
 # What a list can be sorted by: the columns that order it with their PostgreSQL types. All are NOT NULL and the last one
@@ -32,6 +38,7 @@ SORTS = {
     "updated_at": {"updated_at": "timestamptz", "created_at": "timestamptz", "id": "uuid"},
     "name": {"name": "text", "id": "uuid"},
     "interest_level": {"interest_level": "int", "created_at": "timestamptz", "id": "uuid"},
+    "next_step": {"next_step": "step", "created_at": "timestamptz", "id": "uuid"},
     # Behind the order, the oldest of the matches that are ranked.
     "relevance": {"relevance": "real", "created_at": "timestamptz", "id": "uuid",
                   "ranked_from": "timestamptz", "ranked_id": "uuid"},
@@ -83,6 +90,12 @@ def _moment(key):
     return moment.astimezone(dt.UTC).isoformat()
 
 
+def _step(key):
+    if key != NO_STEP and not is_day(key):
+        raise ValueError("no day of a next step")
+    return key
+
+
 def _unicode(key):
     if b"\0" in key.encode():  # raises for what is no text, and for half a character
         raise ValueError("no text holds U+0000")
@@ -90,7 +103,7 @@ def _unicode(key):
 
 
 # What a key of a cursor must be to be one, by its PostgreSQL type: each gives the key as PostgreSQL reads it.
-_KEY_PARSERS = {"timestamptz": _moment, "uuid": _uuid, "text": _unicode, "int": _whole,
+_KEY_PARSERS = {"timestamptz": _moment, "uuid": _uuid, "text": _unicode, "int": _whole, "step": _step,
                 "bigint": _number, "epoch": _epoch, "real": _share}
 
 
@@ -169,11 +182,15 @@ class SelectionQuery(Schema):
     segment = Text()
     city = Text()
     company = Text()
-    tag = AllTags(Text())
+    tag = Repeated(Text())
     interest_level_min = WholeNumber(0, 100, typed=True)
     interest_level_max = WholeNumber(0, 100, typed=True)
     created_from = Moment()
     created_to = Moment(end=True)
+    next_step = OneOf(NEXT_STEPS)
+    next_step_from = Day()
+    next_step_to = Day()
+    without = Repeated(OneOf(MAY_LACK))
     q = Text(255)
 
     def _selection(self, given):
@@ -187,7 +204,7 @@ class SelectionQuery(Schema):
                 if value.stage:
                     pairs.append(("stage", value.stage))
             else:
-                pairs.append((name, tuple(value) if name == "tag" else value))
+                pairs.append((name, tuple(value) if isinstance(value, list) else value))
         return Selection(tuple(pairs), given.get("q"))
 
 
@@ -275,6 +292,31 @@ class FeedQuery(SelectionQuery):
                 raise ValidationError({"after": [BAD_CURSOR]})
             after = after.keys
         return FeedPage(selection, given["limit"], after)
+
+
+class Stats(NamedTuple):
+    """The figures that a caller asks for: of a selection, by one of GROUPINGS."""
+
+    selection: Selection
+    by: str
+
+
+class StatsQuery(SelectionQuery):
+    """The parameters of the figures; loads to Stats."""
+
+    by = OneOf(GROUPINGS, required=True)
+
+    @post_load
+    def _stats(self, given, **kwargs):
+        return Stats(self._selection(given), given["by"])
+
+
+class StageSinceQuery(Schema):
+    """The leads whose time in their stage is asked; loads to `id`, a list of UUIDs."""
+
+    error_messages = {"unknown": UNKNOWN_PARAMETER}
+
+    id = Repeated(Uuid(), MOST_IDS, required=True)
 
 
 # The names of the filters; leads/filters.py says what each is in SQL.

@@ -18,9 +18,9 @@ from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.problems import LEAD_NOT_FOUND, PROBLEMS, Problem
 from leads_service.database.failures import database_problem
 from leads_service.database.pool import database
+from leads_service.database.versions import VERSION
 from leads_service.leads.filters import of_company, where
 from leads_service.leads.record import CLIENT_IS_OPEN, LARGEST, SIZED, name_holder, too_large, with_company
-from leads_service.leads.versions import VERSION
 
 CREATE, UPDATE, DELETE = "create", "update", "delete"
 _TYPES = dict.fromkeys(LEAD_COLUMNS, "text") | SIZED | {

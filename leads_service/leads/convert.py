@@ -10,9 +10,9 @@ from leads_service.contract.sentences import Sentence
 from leads_service.contract.vocabulary import CONVERTED, WON
 from leads_service.database.pool import database, first
 from leads_service.database.tables import Client, Lead
+from leads_service.database.versions import demand_version
 from leads_service.leads.filters import of_company, where
 from leads_service.leads.record import CLIENT_IS_OPEN, demand_client, lead_by_id
-from leads_service.leads.versions import demand_version
 
 LINKED_ELSEWHERE = Sentence("Ce lead est déjà lié au client {client_id}.",
                             "This lead is already linked to the client {client_id}.")

@@ -1,19 +1,63 @@
 """Which leads a caller means: public names and values → SQL."""
 
+import datetime as dt
 import functools
 import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
-from leads_service.contract.lists import FILTERS, Selection
+from leads_service.contract.lists import FILTERS, NO_STEP, Selection
 from leads_service.database.pool import first, select
 from leads_service.leads.search import condition_without_index, search_condition
 
+
+class Calendar:
+    """What day it is, where the operator says (LEADS_TIME_ZONE)."""
+
+    def __init__(self):
+        self._zone = dt.UTC
+
+    def configure(self, zone: dt.tzinfo) -> None:
+        """From here on, days begin where this zone has them begin."""
+        self._zone = zone
+
+    def today(self) -> dt.date:
+        """Today."""
+        return dt.datetime.now(self._zone).date()
+
+
+calendar = Calendar()
+# The day of a lead's next step as text, or NO_STEP (migrations/0012_next_steps.py).
+NEXT_STEP = 'leads_next_step(notes) COLLATE "C"'
+_HAS_STEP = f"{NEXT_STEP} < '{NO_STEP}'"
+WEEK = 7  # days after today
+
+
+def _without(columns):
+    return " AND ".join(f"({column} IS NULL OR {column} = '')" for column in columns), []
+
+
+def _next_step(word):
+    """The parts of all leads; each is one range of an index."""
+    today = calendar.today()
+    end = (today + dt.timedelta(days=WEEK)).isoformat()
+    today = today.isoformat()
+    return {"overdue": (f"{NEXT_STEP} < %s", [today]),
+            "today": (f"{NEXT_STEP} = %s", [today]),
+            "week": (f"({NEXT_STEP} > %s AND {NEXT_STEP} <= %s)", [today, end]),
+            "later": (f"({NEXT_STEP} > %s AND {_HAS_STEP})", [end]),
+            NO_STEP: (f"{NEXT_STEP} = %s", [NO_STEP])}[word]
+
+
+# SQL with the value for its parameter; or what makes SQL and parameters of the value.
 _FILTERS = {
     "status": "status = %s", "owner": "owner = %s", "source": "source = %s", "stage": "stage = %s",
-    "segment": "segment = %s", "city": "city = %s", "company": "company = %s", "tag": "tags @> %s::text[]",
+    "segment": "segment = %s", "city": "city = %s", "company": "company = %s",
+    "tag": lambda tags: ("tags @> %s::text[]", [list(tags)]),
     "interest_level_min": "interest_level >= %s", "interest_level_max": "interest_level <= %s",
     "created_from": "created_at >= %s", "created_to": "created_at <= %s",
+    "next_step": _next_step, "next_step_to": f"{NEXT_STEP} <= %s",
+    "next_step_from": lambda day: (f"({NEXT_STEP} >= %s AND {_HAS_STEP})", [day]), "without": _without,
 }
 if set(_FILTERS) != set(FILTERS):  # one that is not applied would answer every lead
     raise RuntimeError(f"contract/lists.py and leads/filters.py differ in {set(_FILTERS) ^ set(FILTERS)}")
@@ -40,8 +84,9 @@ def of_company(company_id: uuid.UUID | None) -> list[Condition]:
 def conditions_of(selection: Selection, phone_prefix: str, company_id: uuid.UUID | None) -> list[Condition]:
     """What a row must meet to be selected by a caller of this company; none: every row is."""
     conditions = of_company(company_id)
-    conditions += [Condition(name, _FILTERS[name], [list(value) if name == "tag" else value])
-                  for name, value in selection.filters]
+    for name, value in selection.filters:
+        sql = _FILTERS[name]
+        conditions.append(Condition(name, *(sql(value) if callable(sql) else (sql, [value]))))
     if selection.term:
         conditions.append(Condition("q", *search_condition(selection.term, phone_prefix),
                                     functools.partial(condition_without_index, selection.term, phone_prefix)))
@@ -71,13 +116,19 @@ def selected(conditions: list[Condition]) -> tuple[str, list]:
 
 def how_many(conditions: list[Condition], *, exactly: bool) -> int:
     """How many leads meet the conditions, or how many PostgreSQL's planner expects to."""
-    leads, parameters = selected(conditions)
     if not exactly:
-        return _expected(leads, parameters)
+        return _expected(*selected(conditions))
+    leads, parameters = all_selected(conditions)
+    return first(select(f"SELECT count(*) FROM {leads}", parameters))
+
+
+def all_selected(conditions: list[Condition]) -> tuple[str, list]:
+    """As `selected`, for a statement that reads all of them."""
+    leads, parameters = selected(conditions)
     if any(condition.of_all for condition in conditions) and _expected(leads, parameters) > _expected("leads", []) / 4:
         leads, parameters = selected([Condition(condition.name, *condition.of_all()) if condition.of_all else condition
                                       for condition in conditions])
-    return first(select(f"SELECT count(*) FROM {leads}", parameters))
+    return leads, parameters
 
 
 def _expected(leads, parameters):

@@ -12,10 +12,10 @@ from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.problems import LEAD_NOT_FOUND, Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.database.pool import database, first, select
+from leads_service.database.versions import demand_version
 from leads_service.leads.filters import of_company, where
 from leads_service.leads.pages import MAX_PAGE
 from leads_service.leads.record import COLUMNS, conflicts_told, demand_client, lead_by_id
-from leads_service.leads.versions import demand_version
 
 NO_SUCH_CHANGE = Sentence("Ce lead n'a pas de modification {change} à laquelle revenir.",
                           "This lead has no change {change} to go back to.")

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from leads_service.contract.lists import SORTS, Cursor, Listing
 from leads_service.database.pool import select
-from leads_service.leads.filters import Condition, conditions_of, how_many, selected, where
+from leads_service.leads.filters import NEXT_STEP, Condition, conditions_of, how_many, selected, where
 from leads_service.leads.record import COLUMNS, LARGE, WEIGHT, lead_by_id
 
 MAX_PAGE = 16 * 2**20  # bytes of JSON
@@ -27,23 +27,28 @@ _LARGE_MARK = "large "
 _KEYS = (f"'{_LARGE_MARK}' || "
          "(SELECT row_to_json(keys)::text FROM (SELECT id, name, interest_level, created_at, updated_at) AS keys)")
 _RELEVANCE = "leads_alike(%s, name, email, phone, company)"
-_BEHIND_JSON = ("relevance", "ranked_from", "ranked_id")
+# The sort keys that stand behind the JSON of a row, by the first key of the order.
+_BEHIND_JSON = {"relevance": ("relevance", "ranked_from", "ranked_id"), "next_step": ("next_step",)}
 
 # The SQL function whose result stands for created_at in the indexes that an order can be read from
 # (migrations/0008_names.py).
-_SPAN_OF = {"created_at": "leads_quarter_day", "interest_level": "leads_week"}
+_SPAN_OF = {"created_at": "leads_quarter_day", "interest_level": "leads_week", "next_step": "leads_quarter_day"}
 
 # The filters that have an index in the order of created_at, the choosiest first.
 _ALONG = ("owner", "source", "stage", "status")
 # Filters on a key of an order.
 _MOMENTS = {"created_from": ">=", "created_to": "<="}
 _RANGES = {"created_at": {*_MOMENTS}, "updated_at": {*_MOMENTS},
-           "interest_level": {"interest_level_min", "interest_level_max", *_MOMENTS}}
-# Names as people sort them, whatever their case and accents.
-_NAME_KEY = 'leads_name_key(name) COLLATE "C"'
+           "interest_level": {"interest_level_min", "interest_level_max", *_MOMENTS},
+           "next_step": {"next_step", "next_step_from", "next_step_to", *_MOMENTS}}
+# The keys of an order that are no columns: what they are of a lead, and of a key of a cursor. Names as people sort
+# them, whatever their case and accents.
+_MADE = {"name": 'leads_name_key(name) COLLATE "C"', "next_step": NEXT_STEP}
+_MADE_PLACE = {"name": "leads_name_key(%s)", "next_step": "%s::text"}
 # The same order to us, but to PostgreSQL none that an index has.
 _UNINDEXED = {"created_at": "created_at + interval '0'", "updated_at": "updated_at + interval '0'",
-              "name": "(leads_name_key(name) || '') COLLATE \"C\"", "interest_level": "interest_level + 0"}
+              "name": "(leads_name_key(name) || '') COLLATE \"C\"", "interest_level": "interest_level + 0",
+              "next_step": "(leads_next_step(notes) || '') COLLATE \"C\""}
 # How many rows a walk reads at least, in an order that can be asked part by part, since there are statistics of where
 # a part ends, and in others; reading one takes 1 µs, searching it 4.
 _SHORT_WALK, _WALK = 300, 5000
@@ -101,7 +106,8 @@ def _within_bounds(rows):
 
 def _keys(row, *names):
     """The texts of these sort keys of a row: of those behind its JSON, or in it."""
-    keys = json.loads(row[0].removeprefix(_LARGE_MARK)) | dict(zip(_BEHIND_JSON, row[1:], strict=False))
+    keys = json.loads(row[0].removeprefix(_LARGE_MARK))
+    keys |= dict(zip(_BEHIND_JSON.get(names[0], ()), row[1:], strict=False))
     return [str(keys[name]) for name in names]
 
 
@@ -168,7 +174,7 @@ def _by_relevance(listing, conditions):
             parameters = [*parameters, term, relevance, *place]
         rows = [(*row, moment, lead_id) for row in _fetch(
             f"SELECT {COLUMNS} FROM {matches} WHERE {met} ORDER BY {_RELEVANCE} DESC, created_at DESC, id DESC "
-            f"{_slice(listing)}", [term, *parameters, term], listing.limit, f", ({_RELEVANCE})::text")]
+            f"{_slice(listing)}", [term, *parameters, term], listing, f", ({_RELEVANCE})::text")]
         place = moment, lead_id
     if len(rows) <= listing.limit and (moment, lead_id) != _BEGINNING:
         others = by_time._replace(cursor=Cursor("", tuple(place)), limit=listing.limit - len(rows),
@@ -197,44 +203,47 @@ def _along_index(listing, inside, outside=(), steps=None, along=False):
     index of one of `inside`."""
     behind, order = _behind(listing), SORTS[listing.sort]
     keys, spans, created = list(order), "", None
-    if along or listing.sort == "interest_level":
+    if along or listing.sort in ("interest_level", "next_step"):
         created, given = (f"{_SPAN_OF[listing.sort]}({moment})" for moment in ("created_at", "%s::timestamptz"))
         # What PostgreSQL cannot know: a moment before another is not in a later span.
         inside = inside + [Condition("span", f"{created} {_MOMENTS[condition.name]} {given}", condition.parameters)
                            for condition in inside if condition.name in _MOMENTS]
         place = keys.index("created_at")
         if behind:
-            begin = ", ".join([*(f"%s::{order[key]}" for key in keys[:place]), given])
-            not_before = f"({', '.join([*keys[:place], created])}) {'<=' if listing.descending else '>='} ({begin})"
+            begin = ", ".join([*(_place_of(key, order) for key in keys[:place]), given])
+            columns = ", ".join([*(_MADE.get(key, key) for key in keys[:place]), created])
+            not_before = f"({columns}) {'<=' if listing.descending else '>='} ({begin})"
             behind.append(Condition("span", not_before, listing.cursor.keys[:place + 1]))
         keys.insert(place, "span")
         spans = f", {created} AS span"
     met, parameters = where([*inside, *behind])
-    if "name" in keys:
-        spans = f", {_NAME_KEY} AS name_key"
-    inner = _order(listing, [{"span": created, "name": _NAME_KEY}.get(key, key) for key in keys])
-    keys = ["name_key" if key == "name" else key for key in keys]
+    spans += "".join(f", {_MADE[key]} AS {key}_key" for key in keys if key in _MADE)
+    inner = _order(listing, [({"span": created} | _MADE).get(key, key) for key in keys])
+    keys = [f"{key}_key" if key in _MADE else key for key in keys]
     if not outside:
         return _fetch(f"SELECT {COLUMNS} FROM leads WHERE {met} ORDER BY {inner} {_slice(listing)}", parameters,
-                      listing.limit, again=not listing.offset)
+                      listing, again=not listing.offset)
     walked = f"SELECT {COLUMNS}{spans} FROM leads WHERE {met} ORDER BY {inner} LIMIT {steps}"
     met, more = where(outside)
     # The outer order is the inner one, said again: nothing is sorted, and the walk ends with the last row wanted.
     return _fetch(f"SELECT {COLUMNS} FROM ({walked}) AS leads WHERE {met} ORDER BY {_order(listing, keys)} "
-                  f"{_slice(listing)}", [*parameters, *more], listing.limit, again=not listing.offset)
+                  f"{_slice(listing)}", [*parameters, *more], listing, again=not listing.offset)
 
 
 def _sorted_matches(listing, conditions):
     """Rows by the indexes of their conditions, sorted afterwards."""
     leads, parameters = selected([*conditions, *_behind(listing)])
     keys = _order(listing, [_UNINDEXED.get(key, key) for key in SORTS[listing.sort]])
-    return _fetch(f"SELECT {COLUMNS} FROM {leads} ORDER BY {keys} {_slice(listing)}", parameters, listing.limit)
+    return _fetch(f"SELECT {COLUMNS} FROM {leads} ORDER BY {keys} {_slice(listing)}", parameters, listing)
 
 
-def _fetch(sql, parameters, limit, rank="", again=False):
+def _fetch(sql, parameters, listing, rank="", again=False):
+    if listing.sort == "next_step":
+        rank = ", leads_next_step(notes)"
     # The JSON is made outside, so that rows skipped by OFFSET cost none; and none of large leads, so that all of it
     # together is no larger than a page may be.
-    lead = f"CASE WHEN {WEIGHT} <= {min(LARGE, MAX_PAGE // (limit + 1))} THEN row_to_json(lead)::text ELSE {_KEYS} END"
+    largest = min(LARGE, MAX_PAGE // (listing.limit + 1))
+    lead = f"CASE WHEN {WEIGHT} <= {largest} THEN row_to_json(lead)::text ELSE {_KEYS} END"
     return select(f"SELECT {lead}{rank} FROM ({sql}) AS lead", parameters, again=again).fetchall()
 
 
@@ -251,10 +260,14 @@ def _behind(listing):
     if not listing.cursor:
         return []
     order = SORTS[listing.sort]
-    columns = ", ".join(_NAME_KEY if key == "name" else key for key in order)
-    places = ", ".join("leads_name_key(%s)" if key == "name" else f"%s::{kind}" for key, kind in order.items())
+    columns = ", ".join(_MADE.get(key, key) for key in order)
+    places = ", ".join(_place_of(key, order) for key in order)
     return [Condition("cursor", f"({columns}) {'<' if listing.descending else '>'} ({places})",
                       list(listing.cursor.keys))]
+
+
+def _place_of(key, order):
+    return _MADE_PLACE.get(key, f"%s::{order[key]}")
 
 
 class _Percentiles:

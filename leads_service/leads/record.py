@@ -1,6 +1,6 @@
 """One lead: read, added, changed, removed.
 
-Whoever changes or removes one may say which `versions` of it they mean (leads/versions.py; None: any). The statement
+Whoever changes or removes one may say which `versions` of it they mean (database/versions.py; None: any). The statement
 that writes judges that, so that nobody's change comes between.
 
 Statements are text, or written by Peewee once: it takes 0.1 to 0.7 ms to write one, PostgreSQL less to run it.
@@ -19,8 +19,8 @@ from leads_service.contract.sentences import Sentence
 from leads_service.database.failures import database_problem
 from leads_service.database.pool import database, first, select, write
 from leads_service.database.tables import Lead
+from leads_service.database.versions import VERSION, demand_version
 from leads_service.leads.filters import Condition, of_company, where
-from leads_service.leads.versions import VERSION, demand_version
 
 # A lead's columns as SQL lists them.
 COLUMNS = ", ".join(LEAD_COLUMNS)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from marshmallow import ValidationError
 
+from leads_service.contract.fields import misread_keys
 from leads_service.contract.lead import LEAD_COLUMNS, LeadBody
 from leads_service.contract.problems import Problem, validation_problem
 from leads_service.contract.sentences import Sentence
@@ -31,6 +32,8 @@ _LEGACY_ID = Sentence("Les identifiants qui ne sont pas des UUID sont ceux d'un 
 _BLANKS = Sentence("Les lignes sans UUID complètent un lead : leurs cellules vides ne disent rien.",
                    "Rows without a UUID add to a lead: their blank cells say nothing.")
 _JOINED_NAME = Sentence("Le nom est fait du prénom et du nom de famille.", "The name is made of first and last name.")
+_KEPT_IN_NOTES = Sentence("D'autres valeurs restent telles quelles dans notes et ne comptent pas.",
+                          "Other values stay in notes as they are, and do not count.")
 _INSTEAD = Sentence("Sans nom, celui du contact ou de l'entreprise est pris.",
                     "Without a name, the contact's or the company's is taken.")
 
@@ -119,6 +122,8 @@ class Reader:
         given = set(values) - {"notes"}
         notes = _attempt(errors, "notes", self._notes, values.get("notes"), extra)
         if notes or "notes" in values:
+            for rule in misread_keys(notes) if isinstance(notes, dict) else ():
+                self.understood.assume(Sentence(f"{rule} {_KEPT_IN_NOTES}", f"{rule.english} {_KEPT_IN_NOTES.english}"))
             values["notes"] = notes
             given.add("notes")
         if values.get("interest_level", 0) is None:

@@ -7,7 +7,7 @@ from flask import Response, json, request
 from leads_service.contract.problems import LEAD_NOT_FOUND, Problem
 from leads_service.contract.sentences import LANGUAGES, in_language
 from leads_service.contract.vocabulary import parse_uuid
-from leads_service.leads.versions import etag_of
+from leads_service.database.versions import etag_of
 from leads_service.web.authorization import current_caller
 
 

@@ -1,6 +1,7 @@
 """Settings: what is accepted, and how a bad one is told."""
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -32,6 +33,10 @@ BAD = [
     ("LEADS_MAX_BODY", "-1"),
     ("LEADS_PHONE_PREFIX", "33"),
     ("LEADS_PHONE_PREFIX", "+0"),
+    ("LEADS_TIME_ZONE", "Paris"),
+    ("LEADS_TIME_ZONE", "Europe"),
+    ("LEADS_TIME_ZONE", "../Europe/Paris"),
+    ("LEADS_TIME_ZONE", "+01:00"),
     ("LEADS_STATEMENT_TIMEOUT", "0"),
     ("LEADS_STATEMENT_TIMEOUT", "nan"),
     ("LEADS_STATEMENT_TIMEOUT", "15s"),
@@ -69,7 +74,7 @@ def test_every_setting_has_a_default():
     assert settings == config.Settings(
         database_url=None, replica_url=None, data_dir=Path("var").resolve(), bind="127.0.0.1:8000", allowed_origins=(),
         workers=config.CORES, threads=16, connections=6,
-        max_body=10485760, phone_prefix="+33",
+        max_body=10485760, phone_prefix="+33", time_zone=ZoneInfo("Europe/Paris"),
         statement_timeout=settings.statement_timeout, pool_recycle=settings.pool_recycle, slow_query=1.0,
         log_format="text", auth=(),
         allow_open=False, jwt_secret=None, jwks_url=None, jwt_issuer=None, jwt_audience=None,
@@ -89,7 +94,8 @@ def test_values_are_read():
         "LEADS_DATA_DIR": "/srv/leads", "LEADS_BIND": "unix:/run/leads.sock",
         "ALLOWED_ORIGINS": f" {ERP} ,http://localhost:3000,", "WEB_CONCURRENCY": "3", "LEADS_THREADS": "5",
         "LEADS_CONNECTIONS": "6",
-        "LEADS_MAX_BODY": "2048", "LEADS_PHONE_PREFIX": "+32", "LEADS_STATEMENT_TIMEOUT": "0.5",
+        "LEADS_MAX_BODY": "2048", "LEADS_PHONE_PREFIX": "+32", "LEADS_TIME_ZONE": "America/Cayenne",
+        "LEADS_STATEMENT_TIMEOUT": "0.5",
         "LEADS_POOL_RECYCLE": "60", "LEADS_SLOW_QUERY": "0.2", "LEADS_LOG_FORMAT": "json", "LEADS_AUTH": "keys, jwt",
         "LEADS_ALLOW_OPEN": "1",
         "LEADS_JWT_SECRET": "é" * 16, "LEADS_JWKS_URL": "https://id.example.com/jwks", "LEADS_JWT_ISSUER": "id",
@@ -100,7 +106,7 @@ def test_values_are_read():
         database_url="postgresql://db/leads", replica_url="postgresql://db2/leads",
         data_dir=Path("/srv/leads"), bind="unix:/run/leads.sock",
         allowed_origins=(ERP, "http://localhost:3000"), workers=3, threads=5, connections=6,
-        max_body=2048, phone_prefix="+32",
+        max_body=2048, phone_prefix="+32", time_zone=ZoneInfo("America/Cayenne"),
         statement_timeout=0.5, pool_recycle=60.0, slow_query=0.2, log_format="json", auth=("keys", "jwt"),
         allow_open=True,
         jwt_secret="é" * 16, jwks_url="https://id.example.com/jwks", jwt_issuer="id", jwt_audience="leads",

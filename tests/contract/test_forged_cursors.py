@@ -9,13 +9,15 @@ from werkzeug.datastructures import MultiDict
 from leads_service.contract.lists import SORTS, Cursor, ListQuery, load_query
 
 ID = "f3b1a0a2-5b1f-4a57-9c30-3f0b5f3ad000"
-RIGHT = {"timestamptz": "2025-01-01T10:00:00+00:00", "uuid": ID, "text": "Zoé", "int": "7", "real": "0.33333334"}
+RIGHT = {"timestamptz": "2025-01-01T10:00:00+00:00", "uuid": ID, "text": "Zoé", "int": "7", "real": "0.33333334",
+         "step": "2025-10-31"}
 FORGED = {
     "timestamptz": ["2025-01-01", "2025-01-01T10:00:00", "now", "infinity", "", "x", "0001-01-01T00:00:00+23:59",
                     "9999-12-31T23:59:59-23:59", 5, None, "2025-01-01T10:00:00+00:00\0"],
     "uuid": ["", "x", "1_" + "0" * 30, ID + "0", "urn:uuid:" + ID, None, 7],
     "text": [None, 7, [], "a\0b", "\ud800"],
     "int": ["1_0", "x", "", " 7", "7.5", "9" * 10, "9" * 5000, "٣", None, 7, True],
+    "step": ["", "x", "None", "2025-02-30", "2025-1-1", "20251031", "2025-10-31 ", None, 7],
     "real": ["nan", "inf", "-1", "1e400", "1e300", "1e-60", "2", "", "x", "1_0", None, 0.5],
 }
 

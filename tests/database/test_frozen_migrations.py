@@ -25,6 +25,8 @@ SHIPPED = {
 
 @pytest.mark.parametrize("path", sorted(migrator.DIRECTORY.glob("0*.py")), ids=lambda path: path.name)
 def test_a_shipped_migration_is_frozen(path):
+    if path.name > max(SHIPPED):
+        pytest.skip("It has not shipped.")
     assert hashlib.sha256(path.read_bytes()).hexdigest() == SHIPPED.get(path.name)
 
 

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from leads_service.database.versions import VERSION, version_of
 from leads_service.leads.record import COLUMNS
-from leads_service.leads.versions import VERSION, version_of
 from leads_service.web.requests.conditions import versions_of
 from real.client import failed
 from real.postgres import sql, transaction, waits_for_a_lock

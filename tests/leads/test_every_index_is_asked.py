@@ -5,9 +5,10 @@ import uuid
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from leads_service.contract.lists import ListQuery, load_query
+from leads_service.contract.lists import ListQuery, Selection, load_query
 from leads_service.database import migrator
 from leads_service.database.pool import Database, reads_from
+from leads_service.leads.figures.stats import figures
 from leads_service.leads.history import deleted_leads
 from leads_service.leads.pages import page
 from real.postgres import connected, sql
@@ -16,12 +17,13 @@ COMPANY = uuid.UUID("00000000-0000-4000-8000-0000000000d1")
 FILL = f"""
     INSERT INTO companies (id, name) VALUES ('{COMPANY}', 'Ours');
     INSERT INTO leads (name, email, phone, company, status, stage, owner, source, city, segment, tags, interest_level,
-                       company_id, created_at, updated_at)
+                       company_id, notes, created_at, updated_at)
     SELECT (ARRAY['Zoé ', 'Émile ', 'Iwo ', 'Анна ', 'A#'])[1 + n % 5] || n, n || '@x.fr', '+336' || n,
            'Co ' || n % 300,
            CASE WHEN n < 900 THEN 'archived' ELSE 'active' END, CASE WHEN n < 900 THEN 'won' ELSE 'new' END,
            'owner ' || n % 50, 'source ' || n % 50, 'city ' || n % 200, 'segment ' || n % 200,
            ARRAY['tag ' || n % 100], n % 101, CASE n % 40 WHEN 0 THEN '{COMPANY}'::uuid END,
+           jsonb_build_object('next_step_date', CASE n % 4 WHEN 0 THEN date '2026-01-01' + n % 300 END),
            '2024-01-01'::timestamptz + make_interval(hours => n), '2025-01-01'::timestamptz + make_interval(mins => n)
     FROM generate_series(1, 4000) AS n"""
 # Index → the list that reads it, as its query string, or a statement as the service runs it.
@@ -30,6 +32,7 @@ ASKED = {
     "idx_leads_updated_at": "sort=-updated_at",
     "idx_leads_name_key": "sort=name",
     "idx_leads_interest_level": "sort=interest_level&created_from=2024-02-01",
+    "idx_leads_next_step": "sort=next_step&created_from=2024-02-01",
     "idx_leads_stage": "stage=won",
     "idx_leads_source": "source=source 7&created_to=2024-03-01",
     "idx_leads_status_span": "status=archived",
@@ -52,6 +55,8 @@ ASKED = {
     "idx_leads_history_deleted": None,  # all deleted leads
     "idx_leads_history_deleted_company": COMPANY,  # those of this company
 }
+# Index → whose figures read it.
+OF_FIGURES = {"idx_leads_history_stage": None, "idx_leads_history_converted": None, "idx_leads_history_came": COMPANY}
 PROMISED = {"idx_leads_source_created"}  # to others who read the table; the service has idx_leads_source
 
 
@@ -66,7 +71,7 @@ class Explaining(Database):
         return self.execute_sql(sql, params, **kwargs)
 
     def execute_sql(self, sql, params=None, **kwargs):
-        if sql.startswith(("SELECT", "DELETE")):
+        if sql.lstrip().startswith(("SELECT", "WITH", "DELETE")):
             for (line,) in super().execute_sql(f"EXPLAIN {sql}", params):
                 self.plans += f"{line}\n"
         return super().execute_sql(sql, params, **kwargs)
@@ -82,30 +87,43 @@ def filled_url(make_database):
     return url
 
 
-@pytest.mark.parametrize(("index", "asked"), ASKED.items())
-def test_every_index_is_asked(filled_url, index, asked):
+@pytest.fixture
+def explaining(filled_url):
+    """What statements that read ask: a pool that keeps their plans."""
     own = Explaining()
     own.configure(filled_url, connections=1, recycle=60, statement_timeout=0)
     token = reads_from.set(own)
     try:
         own.execute_sql("SET enable_seqscan = off")
         own.execute_sql("SET enable_sort = off")
-        if asked in (None, COMPANY):
-            deleted_leads(asked, 9, None)
-        elif asked.startswith(("SELECT", "DELETE")):
-            own.execute_sql(asked)
-        else:
-            pairs = [pair.split("=") for pair in asked.replace("%23", "#").split("&") if "=" in pair]
-            page(load_query(ListQuery(), MultiDict(pairs)), "+33", COMPANY if asked == "company_id" else None)
-        assert f" {index} " in own.plans, own.plans
-        # An order is read from its index; at most the rows of one span are put in order (an incremental sort).
-        assert "q=" in str(asked) or "->  Sort " not in own.plans, own.plans
+        yield own
     finally:
         reads_from.reset(token)
         own.close_all()
 
 
+@pytest.mark.parametrize(("index", "asked"), ASKED.items())
+def test_every_index_is_asked(explaining, index, asked):
+    own = explaining
+    if asked in (None, COMPANY):
+        deleted_leads(asked, 9, None)
+    elif asked.startswith(("SELECT", "DELETE")):
+        own.execute_sql(asked)
+    else:
+        pairs = [pair.split("=") for pair in asked.replace("%23", "#").split("&") if "=" in pair]
+        page(load_query(ListQuery(), MultiDict(pairs)), "+33", COMPANY if asked == "company_id" else None)
+    assert f" {index} " in own.plans, own.plans
+    # An order is read from its index; at most the rows of one span are put in order (an incremental sort).
+    assert "q=" in str(asked) or "->  Sort " not in own.plans, own.plans
+
+
+@pytest.mark.parametrize(("index", "company"), OF_FIGURES.items())
+def test_the_figures_ask_the_history_s_indexes(explaining, index, company):
+    figures("stage", Selection((), None), "+33", company)
+    assert f" {index} " in explaining.plans, explaining.plans
+
+
 def test_no_index_is_unheard_of(filled_url):
     found = {name for (name,) in sql(filled_url, "SELECT indexrelid::regclass::text FROM pg_index "
                                                  "WHERE indrelid IN ('leads'::regclass, 'leads_history'::regclass)")}
-    assert found == ASKED.keys() | PROMISED
+    assert found == ASKED.keys() | OF_FIGURES.keys() | PROMISED

@@ -93,7 +93,9 @@ def test_moments(api, db_url, moment, found):
     f"offset={2**63}", "limit=1&limit=2", "sort=password", "sort=-relevance", "sort=relevance", "nope=1", "Limit=1",
     "cursor=rubbish", "cursor=W10", "cursor=", "count=maybe", "created_from=yesterday", "created_to=2025-02-30",
     "created_from=0001-01-01T00:00:00%2B14:00", "status=zzz", "stage=zzz", "interest_level_min=a",
-    "interest_level_max=101", "owner=", "owner=%00", "q=", "q=%20", "q=%00", "q=" + "x" * 256, "tag=", "city=a&city=b"])
+    "interest_level_max=101", "owner=", "owner=%00", "q=", "q=%20", "q=%00", "q=" + "x" * 256, "tag=", "city=a&city=b",
+    "next_step=soon", "next_step=", "next_step=today&next_step=week", "next_step_from=2025-02-30",
+    "next_step_from=2025-10-31T08:00:00", "next_step_to=", "without=name", "without="])
 def test_bad_parameters_are_named(api, query):
     reply = api.get(f"/leads/?{query}")
     assert (reply.status, reply.json["code"]) == (422, "validation_failed"), reply
@@ -119,7 +121,7 @@ def test_a_path_without_a_good_value(api, path, name):
 
 
 @pytest.mark.parametrize("sort", ["created_at", "-created_at", "updated_at", "-updated_at", "name", "-name",
-                                  "interest_level", "-interest_level"])
+                                  "interest_level", "-interest_level", "next_step", "-next_step"])
 @pytest.mark.parametrize("limit", [1, 2, 5, 6])
 def test_a_walk_shows_every_row_once_while_others_write(five, sort, limit):
     before = names(five.get("/leads/", sort=sort))

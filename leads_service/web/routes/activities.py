@@ -8,8 +8,8 @@ from flask import Blueprint
 from leads_service.access.callers import Role
 from leads_service.contract.problems import LEAD_NOT_FOUND, Problem
 from leads_service.database.failures import retrying
+from leads_service.database.versions import etag_of
 from leads_service.leads.activities import activities_of, append_activity
-from leads_service.leads.versions import etag_of
 from leads_service.web import replica
 from leads_service.web.answers import answered, company_of_caller, uuid_of
 from leads_service.web.authorization import current_caller

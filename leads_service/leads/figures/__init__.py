@@ -1,0 +1,1 @@
+"""Leads in numbers, and leads to try them with."""
