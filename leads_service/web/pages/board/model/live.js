@@ -1,7 +1,7 @@
 // What others do: the feed of changes, looked at while the page is visible.
 import { get } from "./api.js";
 import { busy } from "./changing.js";
-import { arrange, forget, keep, load, refreshFigures, state, update } from "./store.js";
+import { areSame, arrange, forget, keep, load, refreshFigures, state, update } from "./store.js";
 
 const EVERY = 2000; // ms
 const FLASH = 4000; // ms that a card shows that somebody changed it
@@ -64,7 +64,7 @@ function see({ lead_id: id, lead }) {
     return;
   }
   const known = state.leads.get(id);
-  if (lead && known && JSON.stringify({ ...known, updated_at: 0 }) === JSON.stringify({ ...lead, updated_at: 0 })) return;
+  if (lead && known && areSame(known, lead, "updated_at")) return; // this page's own change
   if (lead) keep(lead);
   arrange(id, lead ?? null);
   if (!lead && state.place.lead !== id) state.leads.delete(id);

@@ -196,13 +196,17 @@ export function refreshFigures() {
   }, 300);
 }
 
+// Whether two leads have the same values; the service does not always write the fields in one order.
+export const areSame = (one, other, but = "") => Object.keys(other).every(
+  (field) => field === but || JSON.stringify(one[field]) === JSON.stringify(other[field]));
+
 // Remember a lead as the service says it is.
 export function keep(lead, etag) {
   const known = state.leads.get(lead.id);
   if (known && known.stage !== lead.stage) state.since.set(lead.id, new Date().toISOString());
   state.leads.set(lead.id, lead);
   if (etag) state.etags.set(lead.id, etag);
-  else if (!known || JSON.stringify(known) !== JSON.stringify(lead)) state.etags.delete(lead.id);
+  else if (!known || !areSame(known, lead)) state.etags.delete(lead.id);
 }
 
 const collator = new Intl.Collator("fr", { sensitivity: "base" });
