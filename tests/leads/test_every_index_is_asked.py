@@ -9,8 +9,8 @@ from leads_service.contract.lists import ListQuery, Selection, load_query
 from leads_service.database import migrator
 from leads_service.database.pool import Database, reads_from
 from leads_service.leads.figures.stats import figures
-from leads_service.leads.history import deleted_leads
 from leads_service.leads.pages import page
+from leads_service.leads.past.history import deleted_leads
 from real.postgres import connected, sql
 
 COMPANY = uuid.UUID("00000000-0000-4000-8000-0000000000d1")

@@ -6,8 +6,8 @@ from leads_service.access.callers import Role
 from leads_service.contract.lead import RestoreBody
 from leads_service.contract.lists import CHANGES, ChangesQuery, Cursor, FeedQuery, load_query
 from leads_service.database.failures import retrying
-from leads_service.leads.changes import changes_after
-from leads_service.leads.history import changes_of, deleted_leads, restore_lead
+from leads_service.leads.past.changes import changes_after
+from leads_service.leads.past.history import changes_of, deleted_leads, restore_lead
 from leads_service.web import replica
 from leads_service.web.answers import answered, company_of_caller, lead_answer, uuid_of
 from leads_service.web.authorization import current_caller
