@@ -28,8 +28,8 @@ _POLICIES = {"leads": {
     "leads_company": f"AS RESTRICTIVE FOR SELECT TO {{role}} USING ({_WHOSE} OR (op IN ('delete', 'gone') AND "
                      "(SELECT current_setting('leads.company_id', true)) = company_id_before::text))",
 }} | {table: {_OPEN: _EVERYBODY, "leads_company": _COMPANY}  # they hold leads
-       for table in ("leads_answers", "leads_merges", "leads_merged")}
-_GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads, leads_answers, leads_merges, leads_merged",
+       for table in ("leads_answers", "leads_merges", "leads_merged", "leads_dismissed")}
+_GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads, leads_answers, leads_merges, leads_merged, leads_dismissed",
            "SELECT, INSERT": "clients",
            "SELECT": "companies, leads_keys, leads_migrations, leads_history, leads_history_purged"}
 _FUNCTION = "leads_client_is_open(uuid, uuid)"
