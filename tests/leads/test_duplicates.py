@@ -9,7 +9,7 @@ from leads_service.access import keys
 from leads_service.app import create_app
 from leads_service.database.acting import act_for_nobody
 from leads_service.database.pool import database
-from leads_service.leads.duplicates.judging import SAME_NAME, Traits
+from leads_service.leads.duplicates.judging import SAME_NAME, Traits, likeness
 from real.client import failed
 from real.postgres import connected, sql
 
@@ -173,6 +173,18 @@ def test_roles_and_companies(db_url):
     assert sql(db_url, "SELECT who, company_id::text FROM leads_dismissed") == [("editor ours", OURS)]
     act_for_nobody()
     database.close_all()
+
+
+@pytest.mark.parametrize(("one", "other", "one_person"), [
+    ("jean roy", "jaen roy", True), ("jean roy", "jeanne roy", False), ("marie roy", "manon roy", False),
+    ("j. roy", "jean roy", True), ("jean paul roy", "jean roy", True), ("abc", "ac", True), ("ac", "abc", True),
+    ("aab", "ab", True), ("abc", "xbc", True), ("abcd", "badc", False), ("ab", "ba", True), ("x", "y", False),
+    ("anna ann", "ann anna", True), ("", "x", False)])
+def test_names_of_one_person_differ_by_a_typing_error_a_word(one, other, one_person):
+    leads = [Traits(name, None, "+33612345678", None, None, None) for name in (one, other)]
+    for pair in (leads, leads[::-1]):
+        found = likeness(*pair, frozenset())
+        assert (found.reasons, found.score) == (["phone"], 0.8 if one_person else 0.4)
 
 
 @pytest.mark.parametrize("pair", [("Élise Dupont", "Elise Dupond"), ("a", "abc"), ("Zoé", "Zoe"), ("x y", "x z")])
