@@ -314,6 +314,14 @@ def test_roles_and_companies(callers, db_url):
         for dry in (True, False):
             told = callers("editor ours", "POST", f"/leads/{lead}/merge", {"others": others, "dry_run": dry})
             assert (told[0], told[1]["code"]) == (404, "not_found")
+    # Another company's cannot be told from none.
+    for method, path, asked in (("POST", "/leads/{}/merge", body), ("GET", "/leads/{}/duplicates", None),
+                                ("POST", "/leads/{}/duplicates/%s/dismiss", None), ("GET", "/leads/{}", None),
+                                ("POST", "/leads/%s/duplicates/{}/dismiss", None)):
+        told = [callers("editor ours", method, path.replace("%s", one).format(lead), asked)
+                for lead in (theirs, nobodys, NOBODY)]
+        assert told[0] == told[1] == told[2]
+        assert told[0][0] == 404
     # Nor do those who see all leads make one of two companies' leads.
     for other in (theirs, nobodys):
         status, answer = callers("admin", "POST", f"/leads/{one}/merge", {"others": [other]})

@@ -150,10 +150,6 @@ def test_export(ours, everybody):
 @pytest.mark.parametrize(("method", "path", "body"), [
     ("GET", "/leads/{}", None), ("HEAD", "/leads/{}", None), ("DELETE", "/leads/{}", None),
     ("GET", "/leads/{}/history", None), ("POST", "/leads/{}/restore", None), ("POST", "/leads/{}/restore", {"to": 1}),
-    ("GET", "/leads/{}/duplicates", None), *[("POST", "/leads/{}/merge", {"others": [OUR_LEAD], "dry_run": dry})
-                                             for dry in (True, False)],
-    *[("POST", path, None) for path in (f"/leads/{{}}/duplicates/{OUR_LEAD}/dismiss",
-                                        f"/leads/{OUR_LEAD}/duplicates/{{}}/dismiss")],
     ("GET", "/leads/{}/activities", None), *[("POST", "/leads/{}/activities", {"a": a}) for a in (1, "x" * 300_000)],
     ("POST", "/leads/{}/convert", None), ("POST", "/leads/{}/convert", {"clientId": OUR_CLIENT}),
     ("POST", "/leads/{}/convert", {"clientId": THEIR_CLIENT}), ("POST", "/leads/{}/convert", {"clientId": ABSENT}),
