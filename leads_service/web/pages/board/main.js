@@ -14,6 +14,7 @@ import { Table } from "./view/table.js";
 import { attempt, question, tell } from "./model/changing.js";
 import { language, say, speak } from "./model/words.js";
 
+const AGAIN = 2000; // ms after which a service that was not reached is tried again
 const TYPED = 150; // ms after the last key of a search before it is asked
 
 // What the leads shown depend on; where it is the same as before, nothing is loaded.
@@ -54,7 +55,10 @@ async function retry() {
 }
 
 watch({
-  unreached: () => state.offline || update({ offline: true }),
+  unreached() {
+    update({ offline: true });
+    setTimeout(() => state.caller || !state.offline || enter(), AGAIN); // later on, the feed looks again
+  },
   reached() {
     if (!state.offline) return;
     update({ offline: false });

@@ -142,12 +142,15 @@ function Reach({ field, value }) {
   return html`<span class="reach">${to.map((each) => html`<a key=${each} href=${scheme + each}>${say(word, to.length > 1 ? each : "")}</a>`)}</span>`;
 }
 
+const drafts = new Map(); // of activities, by lead: one that was not logged is there when the lead is opened again
+
 class Activities extends Component {
-  state = { text: "", wrong: null };
+  state = { text: drafts.get(this.props.lead.id) ?? "", wrong: null };
 
   async add(form) {
     try {
       await addActivity(this.props.lead.id, { type: form.elements.kind.value, text: this.state.text.trim() });
+      drafts.delete(this.props.lead.id);
       this.setState({ text: "", wrong: null });
     } catch (refusal) {
       this.setState({ wrong: reasonOf(refusal) });
@@ -155,10 +158,14 @@ class Activities extends Component {
   }
   render({ lead }, { text: typed, wrong }) {
     const newest = [...lead.activities].reverse();
+    const type = (event) => {
+      drafts.set(lead.id, event.target.value);
+      this.setState({ text: event.target.value });
+    };
     return html`<section><h2>${say("activities")}</h2>
       ${may("editor") && html`<form class="add" onSubmit=${onSubmit((event) => this.add(event.target))}>
         <label>${say("activityKind")}<select name="kind">${KINDS.map((kind) => html`<option key=${kind} value=${kind}>${label(kind)}</option>`)}</select></label>
-        <label>${say("activityText")}<textarea rows="2" required value=${typed} onInput=${(event) => this.setState({ text: event.target.value })}></textarea></label>
+        <label>${say("activityText")}<textarea rows="2" required value=${typed} onInput=${type}></textarea></label>
         ${wrong && html`<p class="wrong" role="alert">${wrong}</p>`}
         <button>${say("addActivity")}</button></form>`}
       ${!newest.length && html`<p class="quiet">${say("noActivity")}</p>`}
