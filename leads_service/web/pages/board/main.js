@@ -9,7 +9,7 @@ import { Filters } from "./view/filters.js";
 import { Import } from "./view/imports.js";
 import { begin } from "./model/live.js";
 import { Panel } from "./view/panel.js";
-import { forget, load, may, onUpdate, state, update } from "./model/store.js";
+import { fail, forget, load, may, onUpdate, state, update } from "./model/store.js";
 import { Table } from "./view/table.js";
 import { attempt, question, tell } from "./model/changing.js";
 import { language, say, speak } from "./model/words.js";
@@ -35,7 +35,7 @@ async function show() {
     await begin(); // the feed first: what changes while the leads are on their way is in it
     await load();
   } catch (refusal) {
-    if (refusal.status !== 401) update({ failure: refusal });
+    fail(refusal);
   }
 }
 
@@ -45,7 +45,7 @@ async function enter() {
     update({ caller: data, asked: false, refusedCredential: false, failure: null });
     await show();
   } catch (refusal) {
-    if (refusal.status !== 401) update({ failure: refusal });
+    fail(refusal);
   }
 }
 
@@ -63,10 +63,8 @@ watch({
     if (!state.offline) return;
     update({ offline: false });
     tell(say("back"));
-    if (state.caller) {
-      forget();
-      show();
-    } else enter();
+    if (state.caller) show();
+    else enter();
   },
   unauthorized: (hadCredential) => {
     signIn(null);

@@ -94,11 +94,17 @@ export async function load() {
     if (!current()) return;
     settle(data, stages);
   } catch (refusal) {
-    if (current()) update({ failure: refusal });
+    if (current()) fail(refusal);
     return;
   }
   state.columns.filter((column) => isOpen(column) && column.status === "new").forEach((column) => more(column));
   update({ failure: null });
+}
+
+// Nothing can be shown, unless something is: where the service is not reached that stays, under a banner.
+export function fail(refusal) {
+  if (refusal.status === 401 || (refusal.status === 0 && (state.columns || state.list))) return;
+  update({ failure: refusal });
 }
 
 // Forget what is shown, since something else is to be.
