@@ -209,10 +209,11 @@ export const areSame = (one, other, but = "") => Object.keys(other).every(
 // Remember a lead as the service says it is.
 export function keep(lead, etag) {
   const known = state.leads.get(lead.id);
+  if (etag) state.etags.set(lead.id, etag);
+  if (known && areSame(known, lead)) return; // as it was, so nothing of it is drawn anew
+  if (!etag) state.etags.delete(lead.id);
   if (known && known.stage !== lead.stage) state.since.set(lead.id, new Date().toISOString());
   state.leads.set(lead.id, lead);
-  if (etag) state.etags.set(lead.id, etag);
-  else if (!known || !areSame(known, lead)) state.etags.delete(lead.id);
 }
 
 const collator = new Intl.Collator("fr", { sensitivity: "base" });

@@ -1,7 +1,7 @@
 // One lead beside the board: edited in place, with its activities, its next step and its history.
 import { get } from "../model/api.js";
 import { addressOf, follow } from "../model/address.js";
-import { addActivity, change, convert, goBackTo, move, reasonOf, reload, remove } from "../model/changing.js";
+import { addActivity, busy, change, convert, goBackTo, move, reasonOf, reload, remove } from "../model/changing.js";
 import { shown } from "./dialogs.js";
 import { Component, createRef, html, onSubmit } from "./dom.js";
 import { STAGES, may, shown as shownLeads, state, valueOf } from "../model/store.js";
@@ -47,7 +47,8 @@ export class Panel extends Component {
     this.setState(({ past }) => ({ past: cursor ? [...past, ...page.data] : page.data, cursor: page.next_cursor }));
   }
   componentDidUpdate() {
-    if (this.state.past && state.leads.get(this.props.id) !== this.seen) this.look().catch(() => {});
+    const { id } = this.props;
+    if (this.state.past && !busy.has(id) && state.leads.get(id) !== this.seen) this.look().catch(() => {});
   }
 
   render({ id }, { failure, past, cursor }) {
