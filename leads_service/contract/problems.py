@@ -77,6 +77,11 @@ def validation_problem(messages: dict) -> Problem:
                    detail=detail)
 
 
+def unknown_row(field: str) -> Problem:
+    """The 409 of a field that names a client or company which does not exist, or not for this caller."""
+    return Problem("foreign_key", PROBLEMS["foreign_key"].sentence.format(field=field), field=field)
+
+
 _AT_INDEX = Sentence("Élément {index} : {message}", "Item {index}: {message}")
 
 
