@@ -28,6 +28,7 @@ from leads_service.database.acting import IMPORT, OPERATOR, act_for_operator
 from leads_service.database.failures import database_problem, driver_message
 from leads_service.database.pool import database
 from leads_service.leads.changes import changes_after
+from leads_service.leads.figures.demo import LEADS, make_demo
 from leads_service.leads.history import purge
 from leads_service.leads.undo import is_run, undo_import
 from leads_service.transfer.exporting import ExportError, export_leads
@@ -277,13 +278,22 @@ def export(format, **filters):
 
 
 @leads.command()
+def demo():
+    """Make 300 invented leads with a history, for trying the service; only where there are none."""
+    with _one_sentence():
+        if not make_demo():
+            raise click.ClickException("The database holds leads already; the demo is for one without.")
+    click.echo(f"{LEADS} leads made")
+
+
+@leads.command()
 @click.option("--after", metavar="CURSOR|start", help="Go on behind this cursor, the last one printed; start: from the "
               "beginning of what is kept. Otherwise from now on.")
 def follow(after):
     """Print the changes as they are committed, as NDJSON: a line a change, with the cursor to go on from. Looks each
     second, until SIGINT or SIGTERM."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+        signal.signal(number, lambda *_: sys.exit(0))
     asked = MultiDict({"after": after} if after else {})
     with _one_sentence():
         while True:
@@ -295,10 +305,6 @@ def follow(after):
             asked["after"] = page.cursor(feed.place)
             if feed.place == page.place:
                 time.sleep(1)
-
-
-def _leave(*_):
-    raise SystemExit(0)
 
 
 @leads.group()
@@ -390,5 +396,4 @@ def enable(role):
 def disable():
     """Undo it; what the role was granted stays."""
     with _one_sentence():
-        undone = rls.disable(database)
-    click.echo("Row security is off." if undone else "Nothing to do.")
+        click.echo("Row security is off." if rls.disable(database) else "Nothing to do.")

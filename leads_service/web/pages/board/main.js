@@ -9,11 +9,12 @@ import { Filters } from "./view/filters.js";
 import { Import } from "./view/imports.js";
 import { begin } from "./model/live.js";
 import { Panel } from "./view/panel.js";
-import { forget, load, may, onUpdate, state, update } from "./model/store.js";
+import { fail, forget, load, may, onUpdate, state, update } from "./model/store.js";
 import { Table } from "./view/table.js";
 import { attempt, question, reasonOf, tell } from "./model/changing.js";
 import { language, say, speak } from "./model/words.js";
 
+const AGAIN = 2000; // ms after which a service that was not reached is tried again
 const TYPED = 150; // ms after the last key of a search before it is asked
 
 // What the leads shown depend on; where it is the same as before, nothing is loaded.
@@ -34,7 +35,7 @@ async function show() {
     await begin(); // the feed first: what changes while the leads are on their way is in it
     await load();
   } catch (refusal) {
-    if (refusal.status !== 401) update({ failure: refusal });
+    fail(refusal);
   }
 }
 
@@ -44,7 +45,7 @@ async function enter() {
     update({ caller: data, asked: false, refusedCredential: false, failure: null });
     await show();
   } catch (refusal) {
-    if (refusal.status !== 401) update({ failure: refusal });
+    fail(refusal);
   }
 }
 
@@ -54,15 +55,16 @@ async function retry() {
 }
 
 watch({
-  unreached: () => state.offline || update({ offline: true }),
+  unreached() {
+    update({ offline: true });
+    setTimeout(() => state.caller || !state.offline || enter(), AGAIN); // later on, the feed looks again
+  },
   reached() {
     if (!state.offline) return;
     update({ offline: false });
     tell(say("back"));
-    if (state.caller) {
-      forget();
-      show();
-    } else enter();
+    if (state.caller) show();
+    else enter();
   },
   unauthorized: (hadCredential) => {
     signIn(null);

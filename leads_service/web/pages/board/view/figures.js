@@ -68,7 +68,7 @@ function Pipeline({ stats }) {
   const height = 36;
   const { whole } = stats;
   return html`<section><h2>${say("pipeline")}</h2><p class="quiet">${say("pipelineText")}</p>
-    <svg viewBox=${`0 0 ${WIDTH} ${height * steps.length}`} role="img" aria-label=${say("pipeline")}>
+    <div class="wide" tabindex="0" role="region" aria-label=${say("pipeline")}><svg viewBox=${`0 0 ${WIDTH} ${height * steps.length}`} role="img" aria-label=${say("pipeline")}>
       ${steps.map((stage, at) => {
     const width = Math.max(2, (reached[at] / most) * (WIDTH - 300));
     return html`<g key=${stage} transform=${`translate(0 ${at * height})`}>
@@ -76,7 +76,7 @@ function Pipeline({ stats }) {
           <rect x="130" y="4" width=${width} height=${height - 8} rx="3" />
           <text x=${138 + width} y="23">${number(reached[at])}${at > 0 && reached[at - 1] ? ` (${percent(reached[at] / reached[at - 1])})` : ""}</text></g>`;
   })}</svg>
-    <div class="wide" tabindex="0" role="region" aria-label=${say("pipeline")}><table>
+    <table>
       <${Heads} first=${label("stage")} after=${html`<th scope="col">${say("reached")}</th><th scope="col">${say("fromBefore")}</th>
         <th scope="col">${say("inStage")}</th>`} />
       <tbody>${stats.values.map((figures) => {
@@ -96,12 +96,12 @@ function Months({ stats }) {
   const step = WIDTH / MONTHS;
   const tall = (count) => (count / most) * (HEIGHT - 50);
   return html`<section><h2>${say("byMonth")}</h2><p class="quiet">${say("byMonthText")}</p>
-    <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${say("byMonth")}>
+    <div class="wide" tabindex="0" role="region" aria-label=${say("byMonth")}><svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${say("byMonth")}>
       ${months.map(({ value, count, converted }, at) => html`<g key=${value} transform=${`translate(${at * step} 0)`}>
         <rect class="outline" x="8" width=${step - 16} y=${HEIGHT - 24 - tall(count)} height=${tall(count)} />
         <rect x="8" width=${step - 16} y=${HEIGHT - 24 - tall(converted)} height=${tall(converted)} />
         <text x=${step / 2} y=${HEIGHT - 30 - tall(count)} text-anchor="middle">${number(count)}</text>
-        <text x=${step / 2} y=${HEIGHT - 6} text-anchor="middle">${month(value)}</text></g>`)}</svg>
+        <text x=${step / 2} y=${HEIGHT - 6} text-anchor="middle">${month(value)}</text></g>`)}</svg></div>
     <${Table} stats=${{ ...stats, values: months }} first=${label("created_at")} name=${month} title=${say("byMonth")} /></section>`;
 }
 
