@@ -11,7 +11,7 @@ import { begin } from "./model/live.js";
 import { Panel } from "./view/panel.js";
 import { fail, forget, load, may, onUpdate, state, update } from "./model/store.js";
 import { Table } from "./view/table.js";
-import { attempt, question, tell } from "./model/changing.js";
+import { attempt, question, reasonOf, tell } from "./model/changing.js";
 import { language, say, speak } from "./model/words.js";
 
 const AGAIN = 2000; // ms after which a service that was not reached is tried again
@@ -132,7 +132,7 @@ function Page() {
   if (state.asked) return html`<${SignIn} />`;
   if (state.failure) {
     return html`<main id="main" class="middle"><div class="box" role="alert">
-      <h1>${say("failed")}</h1><p>${state.failure.message}</p>
+      <h1>${say("failed")}</h1><p>${reasonOf(state.failure)}</p>
       <button class="first" onClick=${retry}>${say("again")}</button>
       ${state.failure.status === 422 && html`<a class="button" href=${addressOf({}, "")} onClick=${follow}>${say("noFilters")}</a>`}
       ${isSignedIn() && html`<button onClick=${() => (signIn(null), update({ asked: true, failure: null }))}>
@@ -148,7 +148,8 @@ function Page() {
     <div class="stage">
       <main id="main" tabindex="-1" aria-busy=${!state.caller}>
         ${!state.caller ? html`<p class="quiet" role="status">${say("loading")}</p>`
-    : isEmpty ? html`<${Welcome} />` : html`<${SHOWN[view]} key=${view} />`}
+    : isEmpty ? html`<${Welcome} />`
+      : view === "import" && !may("admin") ? html`<p class="wrong" role="alert">${say("mayNotImport")}</p>` : html`<${SHOWN[view]} key=${view} />`}
       </main>
       ${lead && state.caller && html`<${Panel} key=${lead} id=${lead} />`}
     </div>
