@@ -56,7 +56,7 @@ ASKED = {
     "idx_leads_history_deleted_company": COMPANY,  # those of this company
 }
 # Index → whose figures read it.
-OF_FIGURES = {"idx_leads_stage_status": None, "idx_leads_valued": None, "idx_leads_history_stage": None,
+OF_FIGURES = {"idx_leads_figures": None, "idx_leads_valued": None, "idx_leads_history_stage": None,
               "idx_leads_history_converted": None, "idx_leads_history_came": COMPANY}
 PROMISED = {"idx_leads_source_created"}  # to others who read the table; the service has idx_leads_source
 

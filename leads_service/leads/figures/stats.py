@@ -19,14 +19,15 @@ MOST_VALUES = 100
 _ORDERS = {"stage": STAGES, "status": STATUSES}
 
 # Counted by `staying`, the days in the stage, and `taking`, the days from creation to conversion: `known` leads. A day
-# has 24 hours.
+# has 24 hours. Values are asked by their range, which all of them are in: PostgreSQL takes what is in a range for few,
+# and so reads the index of the leads that have one.
 _COUNTED = """
     SELECT {key} AS key, NULL::int AS staying, NULL::int AS taking, NULL::bigint AS known, count(*) AS leads,
            count(*) FILTER (WHERE status = '{converted}') AS converted, NULL::bigint AS overdue, NULL::numeric AS value
     FROM {leads} GROUP BY 1
     UNION ALL SELECT {key}, NULL, NULL, NULL, NULL, NULL, count(*) FILTER (WHERE {next_step} < %s),
                      sum(leads_estimated_value(notes))
-    FROM {leads} AND (leads_estimated_value(notes) IS NOT NULL OR {next_step} < %s) GROUP BY 1
+    FROM {leads} AND (leads_estimated_value(notes) BETWEEN -1e15 AND 1e15 OR {next_step} < %s) GROUP BY 1
     UNION ALL SELECT {key}, date_part('day', now() - created_at)::int AS days, NULL, count(*), NULL, NULL, NULL, NULL
     FROM {leads} AND {known_since_created} GROUP BY 1, days
     UNION ALL SELECT {key}, date_part('day', now() - moved.at)::int AS days, NULL, count(*), NULL, NULL, NULL, NULL
@@ -51,7 +52,8 @@ _PERCENTILES = """
     GROUP BY key, whole"""
 # Put together by a UNION, because a value may be null, and no join of nulls is quick.
 _ALL = f"""
-    WITH counted AS MATERIALIZED ({{counted}})
+    WITH counted AS MATERIALIZED (
+        SELECT {{value}} AS key, staying, taking, known, leads, converted, overdue, value FROM ({{counted}}) AS parts)
     SELECT whole, {{text}}, max(leads)::bigint, coalesce(max(value), 0)::float8, coalesce(max(converted), 0)::bigint,
            coalesce(max(overdue), 0)::bigint, max(t_median), max(t_p90), coalesce(max(t_known), 0)::bigint,
            max(s_median), max(s_p90), coalesce(max(s_known), 0)::bigint
@@ -101,15 +103,16 @@ def figures(by: str, selection: Selection, phone_prefix: str, company_id: uuid.U
     order of their vocabulary or of time, else those of the most leads first; null comes last."""
     leads, parameters = all_selected(conditions_of(selection, phone_prefix, company_id))
     is_month = by == MONTH
-    key, text = ("date_trunc('month', created_at)", "to_char(key, 'YYYY-MM')") if is_month else (
-        f"nullif({by}, '')", "key")
+    # PostgreSQL knows how many quarters of a day there are, and takes months for as many as leads.
+    key, value, text = (("leads_quarter_day(created_at)", "date_trunc('month', key)", "to_char(key, 'YYYY-MM')")
+                        if is_month else (by, "nullif(key, '')", "key"))
     since, today = history_from(), calendar.today().isoformat()
     counted = _COUNTED.format(
         key=key, leads=leads, next_step=NEXT_STEP, converted=CONVERTED, moved=last_changes(MOVED, company_id),
         conversions=last_changes(CONVERSION, company_id), known_since_created=known_since_created(company_id))
     # Which values are shown where there are too many.
     choice = "key DESC" if is_month else 'max(leads) DESC, key COLLATE "C"'
-    rows = select(_ALL.format(counted=counted, text=text, choice=choice),
+    rows = select(_ALL.format(counted=counted, value=value, text=text, choice=choice),
                   [*parameters, today, *parameters, today, *parameters, since, *parameters, *parameters]).fetchall()
     whole, *values = [_figure(*row) for _, *row in rows]
     values.sort(key=lambda each: _place(by, each))
