@@ -25,7 +25,11 @@ def history_from() -> dt.datetime | None:
 
 
 def last_changes(kind: str, company_id: uuid.UUID | None) -> str:
-    """SQL of the last change of this kind of each lead, its lead_id and at, none of before it came to the company."""
+    """SQL to stand behind LATERAL, of the last change of this kind of each lead, its lead_id and at. For a company it
+    is asked of each of its `leads`, none of before they came: what it costs tells nothing of others."""
+    if company_id:
+        return (f"SELECT h.lead_id, h.at FROM leads_history h WHERE h.lead_id = leads.id AND {_own(kind, company_id)} "
+                "ORDER BY h.number DESC LIMIT 1")
     # Both descending, as an index is read from its end.
     return (f"SELECT DISTINCT ON (h.lead_id) h.lead_id, h.at FROM leads_history h WHERE {_own(kind, company_id)} "
             "ORDER BY h.lead_id DESC, h.number DESC")

@@ -31,11 +31,11 @@ _COUNTED = """
     UNION ALL SELECT {key}, date_part('day', now() - created_at)::int AS days, NULL, count(*), NULL, NULL, NULL, NULL
     FROM {leads} AND {known_since_created} GROUP BY 1, days
     UNION ALL SELECT {key}, date_part('day', now() - moved.at)::int AS days, NULL, count(*), NULL, NULL, NULL, NULL
-    FROM (SELECT * FROM {leads}) AS leads JOIN ({moved}) AS moved ON lead_id = id AND moved.at >= created_at
+    FROM (SELECT * FROM {leads}) AS leads JOIN LATERAL ({moved}) AS moved ON lead_id = id AND moved.at >= created_at
     GROUP BY 1, days
     UNION ALL SELECT {key}, NULL, date_part('day', converted.at - created_at)::int AS days, count(*), NULL, NULL, NULL,
                      NULL
-    FROM (SELECT * FROM {leads}) AS leads JOIN ({conversions}) AS converted
+    FROM (SELECT * FROM {leads}) AS leads JOIN LATERAL ({conversions}) AS converted
          ON status = '{converted}' AND lead_id = id AND converted.at >= created_at GROUP BY 1, days"""
 _SUMS = """
     SELECT key, grouping(key) = 1 AS whole, sum(leads) AS leads, sum(value) AS value, sum(converted) AS converted,
@@ -102,6 +102,8 @@ def figures(by: str, selection: Selection, phone_prefix: str, company_id: uuid.U
     """The figures of the selected leads of this company (None: of any), by one of GROUPINGS. The values come in the
     order of their vocabulary or of time, else those of the most leads first; null comes last."""
     leads, parameters = all_selected(conditions_of(selection, phone_prefix, company_id))
+    if company_id:  # no condition below is asked of others' leads, as in `selected`
+        leads = f"(SELECT * FROM {leads} OFFSET 0) AS leads WHERE true"
     is_month = by == MONTH
     # PostgreSQL knows how many quarters of a day there are, and takes months for as many as leads.
     key, value, text = (("leads_quarter_day(created_at)", "date_trunc('month', key)", "to_char(key, 'YYYY-MM')")
