@@ -52,7 +52,8 @@ TERMS = ("m a w é 9 0 @ ß ma fr xq zw é! 06 33 ww q. .f an sar mar klein gara
          "william.weber saint garage%20weber fleuriste%20noël%20sas violette zélie%20zimmermann exemple.fr @courriel "
          "-13.fr librairie boulangerie%20girard xqzwvk zzzzzz 0000000000 nobody@nowhere.example "
          "optique%20charpentier%20%26%20fils abcdefghijklmnopqrstuvwxyz1234 amina.allard.777@exemple.fr & sarl").split()
-SORTS = ("-created_at", "created_at", "updated_at", "-updated_at", "name", "-name", "-interest_level", "interest_level")
+SORTS = ("-created_at", "created_at", "updated_at", "-updated_at", "name", "-name", "-interest_level", "interest_level",
+         "next_step")
 FILTERS = {
     "status": ("active", "converti"), "owner": (fill.OWNER, "personne"), "source": (fill.SOURCE, "radio", "aucune"),
     "stage": ("new", "won"), "segment": (fill.SEGMENT, "aucun"), "city": (fill.CITY, "Nulle-Part"),
@@ -145,6 +146,8 @@ def growth(report, url, rows, count):
             found.setdefault(kind, []).append((asker.median(path), path))
         found["first page"] = [(asker.median("/leads/?limit=100", 20), "/leads/?limit=100")]
         found["estimated count"] = [(asker.median("/leads/?limit=1&status=active&count=estimated", 20), "")]
+        for by in ("stage", "owner", "month"):
+            found[f"stats by {by}"] = [(asker.median(f"/leads/stats?by={by}"), "")]
         cursor = None
         while True:
             path = f"/leads/?limit=1000{f'&cursor={cursor}' if cursor else ''}"

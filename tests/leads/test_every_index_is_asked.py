@@ -56,7 +56,8 @@ ASKED = {
     "idx_leads_history_deleted_company": COMPANY,  # those of this company
 }
 # Index → whose figures read it.
-OF_FIGURES = {"idx_leads_history_stage": None, "idx_leads_history_converted": None, "idx_leads_history_came": COMPANY}
+OF_FIGURES = {"idx_leads_figures": None, "idx_leads_valued": None, "idx_leads_history_stage": None,
+              "idx_leads_history_converted": None, "idx_leads_history_came": COMPANY}
 PROMISED = {"idx_leads_source_created"}  # to others who read the table; the service has idx_leads_source
 
 
@@ -127,3 +128,9 @@ def test_no_index_is_unheard_of(filled_url):
     found = {name for (name,) in sql(filled_url, "SELECT indexrelid::regclass::text FROM pg_index "
                                                  "WHERE indrelid IN ('leads'::regclass, 'leads_history'::regclass)")}
     assert found == ASKED.keys() | OF_FIGURES.keys() | PROMISED
+
+
+def test_a_company_s_figures_ask_no_index_of_all_leads(explaining):
+    figures("owner", Selection((("next_step", "overdue"),), None), "+33", COMPANY)
+    assert "idx_leads_company_span" in explaining.plans
+    assert not {"idx_leads_next_step", "idx_leads_valued", "idx_leads_figures"} & set(explaining.plans.split())
