@@ -5,9 +5,10 @@ import uuid
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from leads_service.contract.lists import ListQuery, Selection, load_query
+from leads_service.contract.lists import FEED_START, ListQuery, Selection, load_query
 from leads_service.database import migrator
 from leads_service.database.pool import Database, reads_from
+from leads_service.leads.changes import changes_after
 from leads_service.leads.figures.stats import figures
 from leads_service.leads.history import deleted_leads
 from leads_service.leads.pages import page
@@ -49,8 +50,7 @@ ASKED = {
     "uq_leads_email_lower": "SELECT id FROM leads WHERE lower(email) = lower('7@x.fr')",
     "leads_pkey": "SELECT FROM leads WHERE id = gen_random_uuid()",
     "leads_history_pkey": f"SELECT FROM leads_history WHERE lead_id = '{COMPANY}' ORDER BY number DESC LIMIT 1",
-    "idx_leads_history_feed": "SELECT number FROM leads_history WHERE transaction < '9' ORDER BY transaction, number "
-                              "LIMIT 9",
+    "idx_leads_history_feed": FEED_START,  # the feed from there on
     "idx_leads_history_run": f"SELECT DISTINCT lead_id FROM leads_history WHERE run = '{COMPANY}' ORDER BY lead_id",
     "idx_leads_history_deleted": None,  # all deleted leads
     "idx_leads_history_deleted_company": COMPANY,  # those of this company
@@ -108,6 +108,8 @@ def test_every_index_is_asked(explaining, index, asked):
     own = explaining
     if asked in (None, COMPANY):
         deleted_leads(asked, 9, None)
+    elif asked == FEED_START:
+        assert changes_after(asked, Selection((), None), "+33", None, 9).changes
     elif asked.startswith(("SELECT", "DELETE")):
         own.execute_sql(asked)
     else:
