@@ -14,6 +14,7 @@ what it costs to ask callers who they are, --history what it costs to keep every
 """
 
 import argparse
+import atexit
 import contextlib
 import datetime as dt
 import itertools
@@ -22,6 +23,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import statistics
 import sys
 import tempfile
@@ -287,29 +289,29 @@ def main():
     report, medians, instead = Report(), {}, arguments.instead
     results = ROOT / "bench" / "results" / f"{dt.date.today()}{f'-{instead.__name__}' if instead else ''}"
     results.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        server = embedded.start((arguments.keep or folder / "data").resolve())
-        report.say(f"# {dt.date.today()}\n\n{machine(server, arguments.straight)}.\n")
-        for rows in map(int, arguments.rows.split(",")):
-            url = database_of(server, rows)
-            report.say(f"## {rows:,} leads\n")
-            if instead:
-                instead(report, url, arguments.seconds, folder)
-                continue
-            medians[rows] = under_load(report, url, postmaster_of(url), arguments.seconds, folder,
-                                       not arguments.straight)
-            tidy(url)
-            count = counting(url)
-            medians[rows] |= growth(report, url, rows, count)
-        if not instead:
-            report.say(f"## {rows:,} leads behind {FRESH:,} new ones that match nothing\n")
-            sql(url, fill.FRESH_IMPORT, FRESH)
-            # Multiples of what it took before, which is less: an index alone told of every lead whether it is there.
-            report.say(f"`SELECT count(*)` takes {counting(url):.1f} ms now, the multiples are of the earlier.\n")
-            growth(report, url, rows, count)
-            tidy(url)
-            chart(medians, results.with_suffix(".svg"))
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # before the server's own, and so called after it
+    server = embedded.start((arguments.keep or folder / "data").resolve())
+    report.say(f"# {dt.date.today()}\n\n{machine(server, arguments.straight)}.\n")
+    for rows in map(int, arguments.rows.split(",")):
+        url = database_of(server, rows)
+        report.say(f"## {rows:,} leads\n")
+        if instead:
+            instead(report, url, arguments.seconds, folder)
+            continue
+        medians[rows] = under_load(report, url, postmaster_of(url), arguments.seconds, folder,
+                                   not arguments.straight)
+        tidy(url)
+        count = counting(url)
+        medians[rows] |= growth(report, url, rows, count)
+    if not instead:
+        report.say(f"## {rows:,} leads behind {FRESH:,} new ones that match nothing\n")
+        sql(url, fill.FRESH_IMPORT, FRESH)
+        # Multiples of what it took before, which is less: an index alone told of every lead whether it is there.
+        report.say(f"`SELECT count(*)` takes {counting(url):.1f} ms now, the multiples are of the earlier.\n")
+        growth(report, url, rows, count)
+        tidy(url)
+        chart(medians, results.with_suffix(".svg"))
     results.with_suffix(".md").write_text("\n".join(report.lines))
 
 

@@ -170,7 +170,7 @@ export async function more(column, value = column.value, asked = {}) {
 async function stageTimes(ids) {
   if (!ids.length) return;
   try {
-    const { data } = await get(`leads/stage-since?${ids.map((id) => `id=${id}`).join("&")}`);
+    const { data } = await get(`leads/stages?${ids.map((id) => `id=${id}`).join("&")}`);
     for (const id of ids) state.since.set(id, data[id] ?? null);
     update();
   } catch {
