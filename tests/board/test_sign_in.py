@@ -29,8 +29,8 @@ def sign_in(page, secret):
     page.get_by_role("button", name="Entrer").click()
 
 
-def test_a_key_opens_the_board_and_stays_in_the_tab(visit, guarded):
-    (address, secrets), page = guarded, visit()
+def test_a_key_opens_the_board_and_stays_in_the_tab(tab, guarded):
+    (address, secrets), page = guarded, tab
     page.goto(address)
     expect(page.get_by_role("heading", name="Qui est là ?")).to_be_visible()
     sign_in(page, "leads_" + "x" * 43)
@@ -48,8 +48,8 @@ def test_a_key_opens_the_board_and_stays_in_the_tab(visit, guarded):
     expect(page.get_by_label("Clé ou jeton")).to_be_visible()
 
 
-def test_a_reader_is_not_shown_what_a_reader_may_not(visit, guarded):
-    (address, secrets), page = guarded, visit()
+def test_a_reader_is_not_shown_what_a_reader_may_not(tab, guarded):
+    (address, secrets), page = guarded, tab
     page.goto(address)
     sign_in(page, secrets["reader"])
     page.get_by_role("link", name="Ouvrir Zoé Blanc").click()
@@ -61,8 +61,8 @@ def test_a_reader_is_not_shown_what_a_reader_may_not(visit, guarded):
     assert card(page, "Zoé Blanc").get_attribute("draggable") == "false"
 
 
-def test_an_editor_changes_leads_and_neither_deletes_nor_imports(visit, guarded):
-    (address, secrets), page = guarded, visit()
+def test_an_editor_changes_leads_and_neither_deletes_nor_imports(tab, guarded):
+    (address, secrets), page = guarded, tab
     page.goto(address)
     sign_in(page, secrets["editor"])
     page.get_by_role("link", name="Ouvrir Zoé Blanc").click()
@@ -72,8 +72,8 @@ def test_an_editor_changes_leads_and_neither_deletes_nor_imports(visit, guarded)
     expect(page.get_by_role("link", name="Importer")).to_have_count(0)
 
 
-def test_an_import_that_only_an_admin_may_do_is_refused_by_its_address_too(visit, guarded):
-    (address, secrets), page = guarded, visit()
+def test_an_import_that_only_an_admin_may_do_is_refused_by_its_address_too(tab, guarded):
+    (address, secrets), page = guarded, tab
     page.goto(f"{address}?view=import")
     sign_in(page, secrets["editor"])
     expect(page.get_by_text("Votre clé ne permet pas d'importer.")).to_be_visible()
