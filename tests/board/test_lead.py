@@ -52,7 +52,7 @@ def test_what_is_refused_is_said_at_its_field_and_stays_typed(board, beside, api
     fill(beside, "E-mail", "zoe@@example")
     box = beside.get_by_role("textbox", name="E-mail")
     expect(box).to_have_attribute("aria-invalid", "true")
-    expect(box).to_have_accessible_description(re.compile("adresse"))
+    expect(box).to_have_accessible_description(re.compile("Adresse e-mail invalide"))
     expect(box).to_have_value("zoe@@example")
     assert now(api, lead) == lead
     box.press("Escape")

@@ -44,7 +44,7 @@ def test_french_or_english_as_one_likes(board, lead):
 def test_english_for_who_reads_no_french_and_its_refusals_too(visit, api):
     page = visit(locale="en-US")
     page.goto("/board?view=table&tag=")
-    expect(page.get_by_role("alert")).to_contain_text("Invalid data")
+    expect(page.get_by_role("alert")).to_contain_text("Tag : This field cannot be empty.")
 
 
 def test_dark_for_who_has_it_dark(board, lead):
