@@ -27,10 +27,10 @@ from leads_service.database import migrator
 from leads_service.database.acting import IMPORT, OPERATOR, act_for_operator
 from leads_service.database.failures import database_problem, driver_message
 from leads_service.database.pool import database
-from leads_service.leads.changes import changes_after
 from leads_service.leads.figures.demo import LEADS, make_demo
-from leads_service.leads.history import purge
-from leads_service.leads.undo import is_run, undo_import
+from leads_service.leads.past.changes import changes_after
+from leads_service.leads.past.history import purge
+from leads_service.leads.past.undo import is_run, undo_import
 from leads_service.transfer.exporting import ExportError, export_leads
 from leads_service.transfer.files.formats import EXPORT_TYPES, ON_CONFLICT, ExportQuery
 from leads_service.transfer.importing import ImportStopped, import_leads

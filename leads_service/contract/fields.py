@@ -23,6 +23,7 @@ NOT_NULL = Sentence("Ce champ ne peut pas être vide.", "This field cannot be em
 NOT_OBJECT = Sentence("Un objet JSON est attendu.", "A JSON object is expected.")
 NOT_TEXT = Sentence("Un texte est attendu.", "A string is expected.")
 NOT_LIST = Sentence("Une liste est attendue.", "A list is expected.")
+NOT_BOOLEAN = Sentence("true ou false est attendu.", "true or false is expected.")
 NOT_INTEGER = Sentence("Un nombre entier est attendu.", "A whole number is expected.")
 NOT_UUID = Sentence("Un UUID est attendu.", "A UUID is expected.")
 NOT_EMAIL = Sentence("Adresse e-mail invalide.", "Not a valid e-mail address.")
@@ -41,6 +42,8 @@ TOO_LONG = Sentence("{max} caractères au plus.", "At most {max} characters.")
 TOO_MANY_TAGS = Sentence(f"{MAX_TAGS} étiquettes au plus.", f"At most {MAX_TAGS} tags.")
 SAME_KEY = Sentence("Deux clés d'un même objet ne se distinguent que par leur codage Unicode.",
                     "Two keys of one object differ only in how Unicode writes them.")
+HOW_MANY = Sentence("De {least} à {most} éléments.", "From {least} to {most} items.")
+TWICE = Sentence("Cette valeur est donnée deux fois.", "This value is given twice.")
 OUT_OF_RANGE = Sentence("Un nombre de {min} à {max} est attendu.", "A number from {min} to {max} is expected.")
 ONE_OF = Sentence("Valeur inconnue. Valeurs acceptées : {values}.", "Unknown value. Accepted values: {values}.")
 
@@ -168,6 +171,55 @@ class Uuid(_Described, fields.UUID):
         if parsed is None:
             raise ValidationError(NOT_UUID)
         return parsed
+
+
+class Uuids(_Described, fields.Raw):
+    """A list of `least` to `most` UUIDs, none of them twice; gives a list of UUIDs."""
+
+    def __init__(self, least: int, most: int, **kwargs):
+        super().__init__(metadata={"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": least,
+                                   "maxItems": most, "uniqueItems": True}, **kwargs)
+        self.least, self.most = least, most
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, list):
+            raise ValidationError(NOT_LIST)
+        if not self.least <= len(value) <= self.most:
+            raise ValidationError(HOW_MANY.format(least=self.least, most=self.most))
+        found = [vocabulary.parse_uuid(each) if isinstance(each, str) else None for each in value]
+        _refuse((index, NOT_UUID) for index, each in enumerate(found) if each is None)
+        _refuse((index, TWICE) for index, each in enumerate(found) if each in found[:index])
+        return found
+
+
+class UuidByField(_Described, fields.Raw):
+    """An object whose keys are some of these fields, in either spelling, and whose values are UUIDs."""
+
+    def __init__(self, names: dict[str, str], **kwargs):
+        super().__init__(metadata={"type": "object", "additionalProperties": False, "properties": {
+            name: {"type": "string", "format": "uuid"} for name in dict.fromkeys(names.values())}}, **kwargs)
+        self.names = names  # by spelling
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, dict):
+            raise ValidationError(NOT_OBJECT)
+        if not value.keys() <= self.names.keys():
+            known = ", ".join(dict.fromkeys(self.names.values()))
+            raise ValidationError(ONE_OF.format(values=known))
+        found = {self.names[name]: vocabulary.parse_uuid(each) if isinstance(each, str) else None
+                 for name, each in value.items()}
+        if len(found) < len(value) or None in found.values():
+            raise ValidationError(NOT_UUID)
+        return found
+
+
+class Flag(_Described, fields.Boolean):
+    """true or false, nothing that looks like it."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, bool):
+            raise ValidationError(NOT_BOOLEAN)
+        return value
 
 
 class WholeNumber(_Described, fields.Integer):

@@ -28,7 +28,7 @@ _NOTHING = Sentence("Rien n'a été écrit.", "Nothing was written.")
 @dataclass
 class Report:
     """What became of the rows, and (`reader`) what was understood of them. `run` names the import in the history, for
-    leads/undo.py to take it back; a dry run has none."""
+    leads/past/undo.py to take it back; a dry run has none."""
 
     created: int = 0
     updated: int = 0

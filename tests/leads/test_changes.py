@@ -18,8 +18,8 @@ from leads_service.access import keys
 from leads_service.app import create_app
 from leads_service.contract.lists import CHANGES, FEED, Cursor
 from leads_service.database.pool import database
-from leads_service.leads import changes
-from leads_service.leads.history import purge
+from leads_service.leads.past import changes
+from leads_service.leads.past.history import purge
 from real.postgres import connected, sql
 
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))

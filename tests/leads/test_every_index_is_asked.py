@@ -8,10 +8,11 @@ from werkzeug.datastructures import MultiDict
 from leads_service.contract.lists import FEED_START, ListQuery, Selection, load_query
 from leads_service.database import migrator
 from leads_service.database.pool import Database, reads_from
-from leads_service.leads.changes import changes_after
+from leads_service.leads.duplicates.finding import duplicates_of
 from leads_service.leads.figures.stats import figures
-from leads_service.leads.history import deleted_leads
 from leads_service.leads.pages import page
+from leads_service.leads.past.changes import changes_after
+from leads_service.leads.past.history import deleted_leads
 from real.postgres import connected, sql
 
 COMPANY = uuid.UUID("00000000-0000-4000-8000-0000000000d1")
@@ -55,6 +56,7 @@ ASKED = {
     "idx_leads_history_deleted": None,  # all deleted leads
     "idx_leads_history_deleted_company": COMPANY,  # those of this company
 }
+DUPLICATES = "idx_leads_duplicate_keys"  # what duplicates are found by
 # Index → whose figures read it.
 OF_FIGURES = {"idx_leads_figures": None, "idx_leads_valued": None, "idx_leads_history_stage": None,
               "idx_leads_history_converted": None, "idx_leads_history_came": COMPANY}
@@ -116,8 +118,8 @@ def test_every_index_is_asked(explaining, index, asked):
         pairs = [pair.split("=") for pair in asked.replace("%23", "#").split("&") if "=" in pair]
         page(load_query(ListQuery(), MultiDict(pairs)), "+33", COMPANY if asked == "company_id" else None)
     assert f" {index} " in own.plans, own.plans
-    # An order is read from its index; at most the rows of one span are put in order (an incremental sort). The feed sorts
-    # the fields of a lead.
+    # An order is read from its index; at most the rows of one span are put in order (an incremental sort). The feed
+    # sorts the fields of a lead.
     assert "q=" in str(asked) or asked == FEED_START or "->  Sort " not in own.plans, own.plans
 
 
@@ -127,10 +129,16 @@ def test_the_figures_ask_the_history_s_indexes(explaining, index, company):
     assert f" {index} " in explaining.plans, explaining.plans
 
 
+def test_duplicates_are_found_by_their_index(explaining):
+    lead_id, = explaining.execute_sql("SELECT id FROM leads LIMIT 1").fetchone()
+    duplicates_of(lead_id, None)
+    assert explaining.plans.count(f" {DUPLICATES} ") == 2, explaining.plans  # of its numbers, and beside it
+
+
 def test_no_index_is_unheard_of(filled_url):
     found = {name for (name,) in sql(filled_url, "SELECT indexrelid::regclass::text FROM pg_index "
                                                  "WHERE indrelid IN ('leads'::regclass, 'leads_history'::regclass)")}
-    assert found == ASKED.keys() | OF_FIGURES.keys() | PROMISED
+    assert found == ASKED.keys() | OF_FIGURES.keys() | PROMISED | {DUPLICATES}
 
 
 def test_a_company_s_figures_ask_no_index_of_all_leads(explaining):

@@ -13,7 +13,7 @@ from leads_service.app import create_app
 from leads_service.contract.lists import CHANGES, Cursor
 from leads_service.database.acting import act_for_nobody
 from leads_service.database.pool import database
-from leads_service.leads import history
+from leads_service.leads.past import history
 from real.client import failed
 from real.postgres import connected, sql, transaction, waits_for_a_lock
 from real.service import until

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from leads_service.leads import undo
+from leads_service.leads.past import undo
 from real.postgres import sql, transaction
 from real.service import until
 

@@ -6,8 +6,8 @@ from leads_service.access.callers import Role
 from leads_service.contract.lead import RestoreBody
 from leads_service.contract.lists import CHANGES, ChangesQuery, Cursor, FeedQuery, load_query
 from leads_service.database.failures import retrying
-from leads_service.leads.changes import changes_after
-from leads_service.leads.history import changes_of, deleted_leads, restore_lead
+from leads_service.leads.past.changes import changes_after
+from leads_service.leads.past.history import changes_of, deleted_leads, restore_lead
 from leads_service.web import replica
 from leads_service.web.answers import answered, company_of_caller, lead_answer, uuid_of
 from leads_service.web.authorization import current_caller
@@ -76,7 +76,7 @@ def deleted():
 
 @blueprint.post("/<lead_id>/restore")
 @promise(Role.EDITOR, {200: LEAD_ANSWER}, body=json_body_of("Restore", RestoreBody(), {"to": 12}), body_required=False,
-         fails=("email_taken", "id_taken", "foreign_key"), takes=(IF_MATCH, IDEMPOTENCY_KEY))
+         fails=("email_taken", "id_taken", "foreign_key", "merged"), takes=(IF_MATCH, IDEMPOTENCY_KEY))
 def restore(lead_id):
     """Make a lead what it was right after a change, or bring a deleted one back, which only an admin may."""
     lead_id, versions = uuid_of(lead_id), wanted_versions()

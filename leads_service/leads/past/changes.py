@@ -16,8 +16,8 @@ from leads_service.contract.lists import FEED_START, Selection
 from leads_service.contract.problems import Problem
 from leads_service.database.pool import select
 from leads_service.leads.filters import conditions_of, where
-from leads_service.leads.history import STATE, fields_of
 from leads_service.leads.pages import MAX_PAGE
+from leads_service.leads.past.history import STATE, fields_of
 from leads_service.leads.record import COLUMNS
 
 LOOKED_AT = 1000  # changes a page looks at; those that are none of the caller's count, so that its work is bounded

@@ -13,7 +13,7 @@ from peewee import IntegrityError
 
 from leads_service.database.failures import database_problem, retrying
 from leads_service.database.pool import database, first
-from leads_service.leads.history import REWRITE, STATE
+from leads_service.leads.past.history import REWRITE, STATE
 
 BATCH = 1000  # leads in a transaction
 
