@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import subprocess
 import threading
 import urllib.parse
 import uuid
@@ -18,11 +19,22 @@ def server(folder):
     """The URL of a PostgreSQL on which databases may be made: TEST_DATABASE_URL's, else an embedded one in `folder`."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         return given
-    url = embedded.start(folder)
+    url = embedded.start(cluster(folder))
     for name in "fsync", "synchronous_commit", "full_page_writes":  # nothing here is to outlive this machine
         sql(url, f"ALTER SYSTEM SET {name} = off")
     sql(url, "SELECT pg_reload_conf()")
     return url
+
+
+def cluster(data_dir):
+    """The folder, with a PostgreSQL's files in it as the service makes them at its first start; but for that, nobody
+    waits here until they are on the disk."""
+    pgdata = data_dir / "pg"
+    pgdata.mkdir(0o700, parents=True)
+    subprocess.run([embedded._INSTALLED / "bin" / "initdb", "-D", pgdata, "--no-sync", "--username=postgres",
+                    "--auth=trust", "--encoding=UTF8"], check=True, stdout=subprocess.DEVNULL,
+                   **embedded._account(pgdata))
+    return data_dir
 
 
 _kept = threading.local()
@@ -76,12 +88,13 @@ def connected(url):
 
 @contextlib.contextmanager
 def databases(server_url):
-    """A function that makes an empty database on a server and gives its URL; a server that stays has all dropped."""
+    """A function that makes a database on a server, empty or like the one of a URL that nobody is connected to, and
+    gives its URL; a server that stays has all dropped."""
     made = []
 
-    def make():
+    def make(like=None):
         name = f"leads_test_{uuid.uuid4().hex[:12]}"
-        sql(server_url, f"CREATE DATABASE {name}")
+        sql(server_url, f"CREATE DATABASE {name} TEMPLATE {parse_dsn(like)['dbname'] if like else 'template1'}")
         made.append(name)
         return urllib.parse.urlsplit(server_url)._replace(path=f"/{name}").geturl()
 
