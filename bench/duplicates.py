@@ -235,7 +235,7 @@ def main():
         truth = {tuple(sorted(ids)): tag for tag, ids in there.items() if len(ids) == 2}
         pairs, leads, times = walk(client)
         times.sort()
-        print(f"{len(times)} pages of 100 leads: median {times[len(times) // 2] * 1000:.0f} ms, "
+        print(f"{len(times)} pages of 25 leads: median {times[len(times) // 2] * 1000:.0f} ms, "
               f"slowest {times[-1] * 1000:.0f} ms")
         enough = True
         for least in (0, SURE):

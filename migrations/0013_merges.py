@@ -117,15 +117,22 @@ _DOMAIN_FUNCTION = (
 _KEYS_INDEX = "idx_leads_duplicate_keys"
 _KEYS_OF_LEADS = ("leads USING gin (leads_duplicate_keys(leads_plain(name), email, phone, leads_plain(company), "
                   "leads_plain(city), leads_own_domain(email))) WITH (gin_pending_list_limit = 256)")
-# The leads of a company that have one of these keys, so many at most. As the owner, since row security lets no operator
-# that may leak use an index; by the index, whatever the planner thinks of keys that it does not know.
-_BESIDE = "leads_beside(bigint[], uuid, integer)"
+# The leads of a company that have some of these keys, and which; none by a key that more leads have than the number
+# beside it, which says nothing. As the owner, since row security lets no operator that may leak use an index; by the
+# index, whatever the planner thinks of keys that it does not know.
+_BESIDE = "leads_beside(bigint[], integer[], uuid)"
 _BESIDE_FUNCTION = """
-    CREATE FUNCTION leads_beside(bigint[], uuid, integer) RETURNS SETOF uuid LANGUAGE sql STABLE SECURITY DEFINER
-    ROWS 10 SET search_path = {schema}, pg_temp SET enable_seqscan = off BEGIN ATOMIC
-        SELECT id FROM leads WHERE leads_duplicate_keys(
-            leads_plain(name), email, phone, leads_plain(company), leads_plain(city), leads_own_domain(email)) && $1
-        AND company_id IS NOT DISTINCT FROM $2 LIMIT $3;
+    CREATE FUNCTION leads_beside(bigint[], integer[], uuid) RETURNS TABLE (id uuid, keys bigint[])
+    LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 SET search_path = {schema}, pg_temp SET enable_seqscan = off
+    BEGIN ATOMIC
+        SELECT met.id, array_agg(met.key) FROM (
+            SELECT found.id, asked.key, asked.most, count(*) OVER (PARTITION BY asked.key) AS sharing
+            FROM unnest($1, $2) AS asked (key, most) CROSS JOIN LATERAL (
+                SELECT l.id FROM leads l WHERE leads_duplicate_keys(
+                    leads_plain(l.name), l.email, l.phone, leads_plain(l.company), leads_plain(l.city),
+                    leads_own_domain(l.email)) && ARRAY[asked.key]
+                AND l.company_id IS NOT DISTINCT FROM $3 LIMIT asked.most + 1) AS found) AS met
+        WHERE met.sharing <= met.most GROUP BY met.id;
     END"""
 # UNION, so that a chain that was made to be a ring comes to its end.
 _INTO = """

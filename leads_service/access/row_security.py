@@ -33,7 +33,7 @@ _GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads, leads_answers, leads_merges
            "SELECT, INSERT": "clients",
            "SELECT": "companies, leads_keys, leads_migrations, leads_history, leads_history_purged"}
 # They tell of every company's clients and leads.
-_FUNCTIONS = "leads_client_is_open(uuid, uuid), leads_beside(bigint[], uuid, integer)"
+_FUNCTIONS = "leads_client_is_open(uuid, uuid), leads_beside(bigint[], integer[], uuid)"
 
 
 class RowSecurityError(Exception):

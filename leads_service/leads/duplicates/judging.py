@@ -11,7 +11,6 @@ from itertools import takewhile
 from typing import NamedTuple
 
 PHONE, ALIAS, SAME_NAME, LIKE_NAME = REASONS = ("phone", "email_alias", "name_company", "name_similar")
-SWITCHBOARD = 5  # leads that may share a number of a person; one of more is a switchboard's
 # How alike names are that one person may have: a typing error leaves 0.4 of the trigrams of a short name. Beside that,
 # each word must be its own fellow but for one error, since half of a family's names is the same.
 THRESHOLD = 0.4
@@ -63,12 +62,13 @@ class Traits:
         return f"{local}@{domain}" if at else None
 
 
-def likeness(one: Traits, other: Traits, switchboards: frozenset[str]) -> Likeness | None:
-    """Why the two may be one person; None where nothing says so. `switchboards` are numbers that say nothing."""
+def likeness(one: Traits, other: Traits, *, by_number: bool) -> Likeness | None:
+    """Why the two may be one person; None where nothing says so. `by_number`: they have a number in common that is no
+    switchboard's."""
     alike = _alike(one.trigrams, other.trigrams)
     fellows = _are_fellows(one.person, other.person)
     weights = {}
-    if one.numbers & other.numbers - switchboards:
+    if by_number:
         weights[PHONE] = 0.8 if fellows else 0.4
     if one.alias and one.alias == other.alias:
         weights[ALIAS] = 0.95
