@@ -32,7 +32,8 @@ _POLICIES = {"leads": {
 _GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads, leads_answers, leads_merges, leads_merged, leads_dismissed",
            "SELECT, INSERT": "clients",
            "SELECT": "companies, leads_keys, leads_migrations, leads_history, leads_history_purged"}
-_FUNCTION = "leads_client_is_open(uuid, uuid)"
+# They tell of every company's clients and leads.
+_FUNCTIONS = "leads_client_is_open(uuid, uuid), leads_beside(bigint[], uuid, integer)"
 
 
 class RowSecurityError(Exception):
@@ -67,9 +68,8 @@ def enable(database: Database, role: str) -> None:
             database.execute_sql(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         for rights, tables in _GRANTS.items():
             database.execute_sql(f"GRANT {rights} ON {tables} TO {quoted}")
-        # It tells of every company's clients.
-        database.execute_sql(f"REVOKE EXECUTE ON FUNCTION {_FUNCTION} FROM PUBLIC")
-        database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTION} TO {quoted}")
+        database.execute_sql(f"REVOKE EXECUTE ON FUNCTION {_FUNCTIONS} FROM PUBLIC")
+        database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTIONS} TO {quoted}")
 
 
 def disable(database: Database) -> bool:
@@ -81,7 +81,7 @@ def disable(database: Database) -> bool:
             _drop(database, table)
             if not _policies(database, table):
                 database.execute_sql(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
-        database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTION} TO PUBLIC")
+        database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTIONS} TO PUBLIC")
         return True
 
 

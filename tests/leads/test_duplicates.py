@@ -4,14 +4,9 @@ import uuid
 
 import pytest
 
-from leads_service import config
-from leads_service.access import keys
-from leads_service.app import create_app
-from leads_service.database.acting import act_for_nobody
-from leads_service.database.pool import database
-from leads_service.leads.duplicates.judging import SAME_NAME, Traits
+from leads_service.leads.duplicates.judging import SAME_NAME, Traits, likeness
 from real.client import failed
-from real.postgres import connected, sql
+from real.postgres import sql
 
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))
 NOBODY = str(uuid.uuid4())
@@ -142,12 +137,7 @@ def test_a_merged_lead_has_none_and_is_none(api):
     failed(api.call("POST", f"/leads/{one}/duplicates/{other}/dismiss"), 410, "merged")
 
 
-def test_roles_and_companies(db_url):
-    client = create_app(config.load({"DATABASE_URL": db_url, "LEADS_AUTH": "keys"})).test_client()
-    sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", OURS, THEIRS)
-    with connected(db_url) as own:
-        secrets = {name: keys.create(own, name, name.split()[0], company) for name, company in (
-            ("reader ours", OURS), ("editor ours", OURS), ("editor", None))}
+def test_roles_and_companies(callers, db_url):
     ids = [str(uuid.UUID(int=number)) for number in range(1, 13)]
     for number, lead_id in enumerate(ids):
         sql(db_url, "INSERT INTO leads (id, name, company, phone, company_id) VALUES (%s, %s, 'A', '+33102030405', %s)",
@@ -155,8 +145,8 @@ def test_roles_and_companies(db_url):
             OURS if number < 2 else THEIRS if number < 12 else None)
 
     def ask(who, path, method="GET"):
-        answer = client.open(path, method=method, headers={"X-API-Key": secrets[who]})
-        return answer.status_code, answer.json["data"]
+        status, answer = callers(who, method, path)
+        return status, answer["data"]
 
     # Others are none, nor do they make a number a switchboard.
     for who in ("reader ours", "editor"):
@@ -171,8 +161,19 @@ def test_roles_and_companies(db_url):
         assert ask("editor ours", f"/leads/{pair[0]}/duplicates/{pair[1]}/dismiss", "POST")[0] == 404
     assert ask("editor ours", f"/leads/{ids[0]}/duplicates/{ids[1]}/dismiss", "POST")[0] == 200
     assert sql(db_url, "SELECT who, company_id::text FROM leads_dismissed") == [("editor ours", OURS)]
-    act_for_nobody()
-    database.close_all()
+    assert ask("reader ours", f"/leads/{ids[0]}/duplicates") == (200, [])
+
+
+@pytest.mark.parametrize(("one", "other", "one_person"), [
+    ("jean roy", "jaen roy", True), ("jean roy", "jeanne roy", False), ("marie roy", "manon roy", False),
+    ("j. roy", "jean roy", True), ("jean paul roy", "jean roy", True), ("abc", "ac", True), ("ac", "abc", True),
+    ("aab", "ab", True), ("abc", "xbc", True), ("abcd", "badc", False), ("ab", "ba", True), ("x", "y", False),
+    ("anna ann", "ann anna", True), ("", "x", False)])
+def test_names_of_one_person_differ_by_a_typing_error_a_word(one, other, one_person):
+    leads = [Traits(name, None, "+33612345678", None, None, None) for name in (one, other)]
+    for pair in (leads, leads[::-1]):
+        found = likeness(*pair, frozenset())
+        assert (found.reasons, found.score) == (["phone"], 0.8 if one_person else 0.4)
 
 
 @pytest.mark.parametrize("pair", [("Élise Dupont", "Elise Dupond"), ("a", "abc"), ("Zoé", "Zoe"), ("x y", "x z")])

@@ -27,29 +27,18 @@ def _traits(table):
     return ", ".join(_TRAITS).format(table)
 
 
-def _shares(table, keys):
-    """The condition that a lead has one of these keys: that of idx_leads_duplicate_keys."""
-    return f"leads_duplicate_keys({_traits(table)}) && {keys}"
-
-
 # Each of these leads, which of its numbers are switchboards, and each lead beside it.
 _BESIDE = f"""
     WITH own AS MATERIALIZED (
         SELECT l.*, leads_duplicate_keys({_traits('l')}) AS keys, ARRAY(
             SELECT number FROM unnest(string_to_array(l.phone, ' / ')) AS number WHERE {SWITCHBOARD} < (
-                SELECT count(*) FROM (
-                    SELECT FROM leads o WHERE {_shares('o', "ARRAY[hashtextextended('p' || number, 0)]")}
-                    AND o.company_id IS NOT DISTINCT FROM l.company_id LIMIT {SWITCHBOARD + 1}) AS few)
-        ) AS switchboards
-        FROM leads l WHERE id = ANY (%s::uuid[])),
-    asked AS MATERIALIZED (
-        SELECT own.*, ARRAY(SELECT unnest(keys) EXCEPT
-                            SELECT hashtextextended('p' || number, 0) FROM unnest(switchboards) AS number) AS telling
-        FROM own)
-    SELECT a.id::text, a.switchboards, {_traits('a')}, b.*
-    FROM asked a CROSS JOIN LATERAL (
-        SELECT l.id::text, {_traits('l')} FROM leads l WHERE {_shares('l', 'a.telling')} AND l.id <> a.id
-        AND l.company_id IS NOT DISTINCT FROM a.company_id {{behind}} LIMIT {MOST_BESIDE}) AS b"""
+                SELECT count(*) FROM leads_beside(ARRAY[hashtextextended('p' || number, 0)], l.company_id,
+                                                  {SWITCHBOARD + 1}))) AS switchboards
+        FROM leads l WHERE id = ANY (%s::uuid[]))
+    SELECT a.id::text, a.switchboards, {_traits('a')}, l.id::text, {_traits('l')}
+    FROM own a CROSS JOIN LATERAL leads_beside(
+        ARRAY(SELECT unnest(keys) EXCEPT SELECT hashtextextended('p' || number, 0) FROM unnest(switchboards) AS number),
+        a.company_id, {MOST_BESIDE}) AS beside JOIN leads l ON l.id = beside AND l.id <> a.id {{behind}}"""
 # Those that stand behind the lead in the list of the newest, so that a walk tells a pair once.
 _BEHIND = "AND (l.created_at, l.id) < (a.created_at, a.id)"
 _DISMISSED = f"""

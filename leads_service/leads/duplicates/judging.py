@@ -7,14 +7,14 @@ is said which of those are alike. Likeness of names is that of pg_trgm, which a 
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import NamedTuple
 
 PHONE, ALIAS, SAME_NAME, LIKE_NAME = REASONS = ("phone", "email_alias", "name_company", "name_similar")
 SWITCHBOARD = 5  # leads that may share a number of a person; one of more is a switchboard's
-# How alike names are that one person may have: one typing error leaves 0.5 of a short name and 0.8 of a long one.
-# bench/duplicates.py measures it.
-THRESHOLD = 0.45
-_NEAR = 0.3  # how alike the names are of leads whose common number makes one of them
+# How alike names are that one person may have: a typing error leaves 0.4 of the trigrams of a short name. Beside that,
+# each word must be its own fellow but for one error, since half of a family's names is the same.
+THRESHOLD = 0.4
 _NUMBER = re.compile(r"\+?[0-9]{6}")
 _BREAKS = str.maketrans(dict.fromkeys("-.,;:/()\"'&_", " "))
 
@@ -66,14 +66,15 @@ class Traits:
 def likeness(one: Traits, other: Traits, switchboards: frozenset[str]) -> Likeness | None:
     """Why the two may be one person; None where nothing says so. `switchboards` are numbers that say nothing."""
     alike = _alike(one.trigrams, other.trigrams)
+    fellows = _are_fellows(one.person, other.person)
     weights = {}
     if one.numbers & other.numbers - switchboards:
-        weights[PHONE] = 0.8 if alike >= _NEAR else 0.4
+        weights[PHONE] = 0.8 if fellows else 0.4
     if one.alias and one.alias == other.alias:
         weights[ALIAS] = 0.95
     if one.person == other.person and one.company and one.company == other.company:
         weights[SAME_NAME] = 0.85
-    elif alike >= THRESHOLD and min(len(one.person), len(other.person)) > 1 and _is_near(one, other):
+    elif fellows and alike >= THRESHOLD and min(len(one.person), len(other.person)) > 1 and _is_near(one, other):
         weights[LIKE_NAME] = 0.3 + 0.5 * alike
     if not weights:
         return None
@@ -97,3 +98,35 @@ def _is_near(one, other):
 
 def _alike(one, other):
     return len(one & other) / (len(one | other) or 1)
+
+
+def _are_fellows(one, other):
+    """Whether each word of the shorter name is a word of the other one, but for one typing error, or its initial."""
+    shorter, longer = sorted((one, other), key=len)
+    left = list(longer)
+    for word in sorted(shorter, key=len, reverse=True):
+        fellow = min((each for each in left if _is_fellow(word, each)), key=lambda each: each != word, default=None)
+        if fellow is None:
+            return False
+        left.remove(fellow)
+    return bool(shorter)
+
+
+def _is_fellow(word, other):
+    """Whether the words are one but for a letter that is wrong, missing or too many, or two that are swapped; or the
+    one is the other's initial."""
+    if word == other:
+        return True
+    if 1 in (len(word), len(other)):
+        return word[0] == other[0]
+    if abs(len(word) - len(other)) > 1:
+        return False
+    start = _shared(word, other)
+    end = _shared(word[start:][::-1], other[start:][::-1])
+    rest, others_rest = word[start:len(word) - end], other[start:len(other) - end]
+    return max(len(rest), len(others_rest)) <= 1 or (len(rest) == 2 and rest == others_rest[::-1])
+
+
+def _shared(word, other):
+    """How many letters the beginnings have in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(word, other, strict=False)))
