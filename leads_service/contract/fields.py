@@ -24,6 +24,7 @@ NOT_OBJECT = Sentence("Un objet JSON est attendu.", "A JSON object is expected."
 NOT_TEXT = Sentence("Un texte est attendu.", "A string is expected.")
 NOT_LIST = Sentence("Une liste est attendue.", "A list is expected.")
 NOT_INTEGER = Sentence("Un nombre entier est attendu.", "A whole number is expected.")
+NOT_BOOLEAN = Sentence("true ou false est attendu.", "true or false is expected.")
 NOT_UUID = Sentence("Un UUID est attendu.", "A UUID is expected.")
 NOT_EMAIL = Sentence("Adresse e-mail invalide.", "Not a valid e-mail address.")
 NOT_TIME = Sentence("Une date ISO 8601 est attendue, par exemple 2025-10-31 ou 2025-10-31T08:00:00Z.",
@@ -184,6 +185,15 @@ class WholeNumber(_Described, fields.Integer):
             raise ValidationError(NOT_INTEGER)
         if not self.low <= value <= self.high:
             raise ValidationError(OUT_OF_RANGE.format(min=self.low, max=self.high))
+        return value
+
+
+class Flag(_Described, fields.Boolean):
+    """true or false, and no word or number that stands for one."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, bool):
+            raise ValidationError(NOT_BOOLEAN)
         return value
 
 

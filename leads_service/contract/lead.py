@@ -9,6 +9,7 @@ from leads_service.contract.fields import (
     REQUIRED,
     Activities,
     Email,
+    Flag,
     Notes,
     Phone,
     Stage,
@@ -156,6 +157,14 @@ class RestoreBody(_Body):
     """The number of the change to go back to; without it, a deleted lead comes back as it was."""
 
     to = WholeNumber(1, 10**18, allow_none=True)
+
+
+class EraseBody(_Body):
+    """Why a lead is to be erased, and its name or e-mail, so that no other one is; or what would be."""
+
+    reason = Text(255, required=True)
+    confirm = Text(255, required=True)
+    dry_run = Flag(load_default=False)
 
 
 # A lead's columns in the order in which callers see them.

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from marshmallow import ValidationError
 
-from leads_service.contract.fields import MAX_NAMED, NOT_LIST, NOT_OBJECT, NOT_TEXT, ONE_OF, REQUIRED
+from leads_service.contract.fields import MAX_NAMED, NOT_BOOLEAN, NOT_LIST, NOT_OBJECT, NOT_TEXT, ONE_OF, REQUIRED
 from leads_service.contract.lead import LONGEST_NAME, TOO_MANY_FIELDS, UNKNOWN
 from leads_service.contract.sentences import Sentence, in_language
 from leads_service.contract.vocabulary import parse_uuid
@@ -16,7 +16,6 @@ OPS = (CREATE, UPDATE, DELETE)
 _MUST = {CREATE: ("data",), UPDATE: ("id", "data"), DELETE: ("id",)}
 _MAY = {CREATE: ("id",), UPDATE: ("if_match",), DELETE: ("if_match",)}
 
-NOT_BOOLEAN = Sentence("true ou false est attendu.", "true or false is expected.")
 HOW_MANY = Sentence(f"De 1 à {MAX_ITEMS} éléments.", f"From 1 to {MAX_ITEMS} items.")
 SAME_LEAD = Sentence("L'élément {first} a le même id.", "Item {first} has the same id.")
 _AT = Sentence("Élément {index}, {key} : {message}", "Item {index}, {key}: {message}")
