@@ -68,9 +68,10 @@ _ARE_ERASED = f"""
         WHERE (company IS NULL OR e.company_id = company) AND EXISTS (SELECT FROM leads_erased_people) $$"""
 # A source that few leads have may be a person's name.
 _COMMON = 5
-# Takes a lead out of everything, one that was deleted already out of what is left of it. `own` is the company whose
-# caller asks (null: one of all). Gives how many rows of each table held something of it, as far as they are the
-# company's, and null where there is no such lead of the company. The row is locked by whoever calls.
+# Takes a lead out of everything, one that was deleted already out of what is left of it, and with it the leads that
+# were merged into it. `own` is the company whose caller asks (null: one of all). Gives how many rows of each table held
+# something of it, as far as they are the company's, and null where there is no such lead of the company. The row is
+# locked by whoever calls.
 _ERASE = f"""
     CREATE FUNCTION leads_erase(person uuid, own uuid, why text) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = {{schema}}, pg_temp SET timezone = 'UTC' AS $$
@@ -80,6 +81,8 @@ _ERASE = f"""
         was jsonb;
         theirs uuid;
         stone bigint;
+        them uuid[];
+        merges integer;
         gone integer;
         changes integer;
         answers integer;
@@ -91,6 +94,14 @@ _ERASE = f"""
         IF was IS NULL OR (told IS NOT NULL AND theirs IS DISTINCT FROM told::uuid) THEN
             RETURN NULL;
         END IF;
+
+        -- The leads that were merged into it, and those into it; where one of them is deleted, what it was merged into.
+        WITH RECURSIVE one AS (
+            SELECT person AS id UNION
+            SELECT next.id FROM one JOIN leads_merged m ON one.id IN (m.lead_id, m.survivor_id)
+            CROSS JOIN LATERAL (VALUES (m.lead_id), (m.survivor_id)) AS next (id)
+            WHERE NOT EXISTS (SELECT FROM leads l WHERE l.id = next.id))
+        SELECT array_agg(id) INTO them FROM one;
 
         INSERT INTO leads_erased (company_id, stage, status, source, created_month, converted_month, reason, at, who)
         SELECT theirs, was ->> 'stage', was ->> 'status',
@@ -113,10 +124,10 @@ _ERASE = f"""
         INSERT INTO leads_erased_people (hash, erased)
         SELECT DISTINCT {_HASH}, stone
         FROM leads_erased_key k, (
-            SELECT was AS lead
-            UNION ALL SELECT h.before FROM leads_history h WHERE h.lead_id = person
-            UNION ALL SELECT h.after FROM leads_history h WHERE h.lead_id = person) AS known,
-        LATERAL leads_identities(person, lead ->> 'email', lead ->> 'phone') AS i
+            SELECT person, was
+            UNION ALL SELECT h.lead_id, h.before FROM leads_history h WHERE h.lead_id = ANY (them)
+            UNION ALL SELECT h.lead_id, h.after FROM leads_history h WHERE h.lead_id = ANY (them)) AS known (id, lead),
+        LATERAL leads_identities(id, lead ->> 'email', lead ->> 'phone') AS i
         WHERE NOT EXISTS (
             SELECT FROM leads l WHERE i.kind = 'email' AND lower(l.email) = i.said AND l.id <> person
             AND l.company_id IS NOT DISTINCT FROM theirs)
@@ -126,13 +137,28 @@ _ERASE = f"""
                   LIKE chr(37) || leads_plain(leads_digits(i.said)) || chr(37)
             AND other.said = i.said AND l.id <> person AND l.company_id IS NOT DISTINCT FROM theirs);
 
+        -- A merge names the leads that it is of in notes.merged of what it wrote. Between a merge that was undone and
+        -- its undoing, the lead that stayed had values of the others: what it was then is taken out.
+        WITH theirs AS (
+            DELETE FROM leads_merges m WHERE m.survivor_id = ANY (them) OR EXISTS (
+                SELECT FROM unnest(them) AS each WHERE position(each::text IN m.losers::text || m.wrote::text) > 0)
+            RETURNING m.*),
+        emptied AS (
+            UPDATE leads_history h
+            SET before = CASE WHEN h.at = m.at OR h.before IS NULL THEN h.before ELSE '{{{{}}}}' END,
+                after = CASE WHEN h.at = m.undone_at OR h.after IS NULL THEN h.after ELSE '{{{{}}}}' END
+            FROM theirs m
+            WHERE h.lead_id = m.survivor_id AND h.lead_id <> ALL (them) AND h.at BETWEEN m.at AND m.undone_at)
+        SELECT count(*) FILTER (WHERE told IS NULL OR company_id = told::uuid) INTO merges FROM theirs;
+        DELETE FROM leads_merged WHERE lead_id = ANY (them);
+
         DELETE FROM leads WHERE id = person;
         GET DIAGNOSTICS gone = ROW_COUNT;
         WITH emptied AS (
             UPDATE leads_history h SET erased = true,
                    before = CASE WHEN h.before IS NOT NULL THEN '{{{{}}}}'::jsonb END,
                    after = CASE WHEN h.after IS NOT NULL THEN '{{{{}}}}'::jsonb END
-            WHERE h.lead_id = person AND NOT h.erased
+            WHERE h.lead_id = ANY (them) AND NOT h.erased
             RETURNING h.company_id, h.company_id_before, h.before, h.after)
         SELECT count(*) - gone INTO changes FROM emptied
         WHERE (before IS NOT NULL OR after IS NOT NULL)  -- a create has neither
@@ -140,10 +166,12 @@ _ERASE = f"""
         WITH emptied AS (
             UPDATE leads_answers a SET status = 410, headers = '[]', body = ''
             WHERE a.status <> 410 AND (
-                a.lead_id = person OR position(convert_to(person::text, 'UTF8') IN a.body) > 0)
+                a.lead_id = ANY (them) OR EXISTS (
+                    SELECT FROM unnest(them) AS each WHERE position(convert_to(each::text, 'UTF8') IN a.body) > 0))
             RETURNING a.company_id)
         SELECT count(*) FILTER (WHERE told IS NULL OR company_id = told::uuid) INTO answers FROM emptied;
-        RETURN jsonb_build_object('leads', gone, 'leads_history', changes, 'leads_answers', answers);
+        RETURN jsonb_build_object('leads', gone, 'leads_history', changes, 'leads_merges', merges,
+                                  'leads_answers', answers);
     END $$"""
 _FUNCTIONS = {
     "leads_identities(uuid, text, text)": _IDENTITIES,

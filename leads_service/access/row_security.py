@@ -11,7 +11,9 @@ from leads_service.database.pool import Database
 _OPEN = "leads_open"
 _WHOSE = "(SELECT current_setting('leads.company_id', true)) IN ('*', company_id::text)"
 _WRITES = "(SELECT current_setting('leads.role', true)) IN ('editor', 'admin')"
-_DELETES = "(SELECT current_setting('leads.role', true)) = 'admin'"
+# A merge, which an editor may make, deletes all of its leads but one (leads/duplicates/merging.py).
+_DELETES = ("((SELECT current_setting('leads.role', true)) = 'admin' OR "
+            f"({_WRITES} AND (SELECT current_setting('leads.merging', true)) = 'on'))")
 _EVERYBODY = "FOR ALL TO public USING (true) WITH CHECK (true)"
 _COMPANY = f"AS RESTRICTIVE FOR ALL TO {{role}} USING ({_WHOSE}) WITH CHECK ({_WHOSE})"
 _POLICIES = {"leads": {
@@ -25,9 +27,10 @@ _POLICIES = {"leads": {
     # What a lead was when it left the company is the company's; what it became is not.
     "leads_company": f"AS RESTRICTIVE FOR SELECT TO {{role}} USING ({_WHOSE} OR (op IN ('delete', 'gone') AND "
                      "(SELECT current_setting('leads.company_id', true)) = company_id_before::text))",
-}, "leads_answers": {_OPEN: _EVERYBODY, "leads_company": _COMPANY},  # they hold leads
-    "leads_erased": {_OPEN: _EVERYBODY, "leads_company": _COMPANY}}
-_GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads, leads_answers", "SELECT, INSERT": "clients",
+}} | {table: {_OPEN: _EVERYBODY, "leads_company": _COMPANY}  # they hold leads, or what stays of one
+       for table in ("leads_answers", "leads_merges", "leads_merged", "leads_erased")}
+_GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads, leads_answers, leads_merges, leads_merged",
+           "SELECT, INSERT": "clients",
            "SELECT": "companies, leads_keys, leads_migrations, leads_history, leads_history_purged, leads_erased"}
 # They tell of every company, or erase.
 _FUNCTIONS = ("leads_client_is_open(uuid, uuid)", "leads_are_erased(integer[], uuid[], text[], text[], uuid)",

@@ -42,6 +42,8 @@ TOO_LONG = Sentence("{max} caractères au plus.", "At most {max} characters.")
 TOO_MANY_TAGS = Sentence(f"{MAX_TAGS} étiquettes au plus.", f"At most {MAX_TAGS} tags.")
 SAME_KEY = Sentence("Deux clés d'un même objet ne se distinguent que par leur codage Unicode.",
                     "Two keys of one object differ only in how Unicode writes them.")
+HOW_MANY = Sentence("De {least} à {most} éléments.", "From {least} to {most} items.")
+TWICE = Sentence("Cette valeur est donnée deux fois.", "This value is given twice.")
 OUT_OF_RANGE = Sentence("Un nombre de {min} à {max} est attendu.", "A number from {min} to {max} is expected.")
 ONE_OF = Sentence("Valeur inconnue. Valeurs acceptées : {values}.", "Unknown value. Accepted values: {values}.")
 
@@ -171,6 +173,55 @@ class Uuid(_Described, fields.UUID):
         return parsed
 
 
+class Uuids(_Described, fields.Raw):
+    """A list of `least` to `most` UUIDs, none of them twice; gives a list of UUIDs."""
+
+    def __init__(self, least: int, most: int, **kwargs):
+        super().__init__(metadata={"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": least,
+                                   "maxItems": most, "uniqueItems": True}, **kwargs)
+        self.least, self.most = least, most
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, list):
+            raise ValidationError(NOT_LIST)
+        if not self.least <= len(value) <= self.most:
+            raise ValidationError(HOW_MANY.format(least=self.least, most=self.most))
+        found = [vocabulary.parse_uuid(each) if isinstance(each, str) else None for each in value]
+        _refuse((index, NOT_UUID) for index, each in enumerate(found) if each is None)
+        _refuse((index, TWICE) for index, each in enumerate(found) if each in found[:index])
+        return found
+
+
+class UuidByField(_Described, fields.Raw):
+    """An object whose keys are some of these fields, in either spelling, and whose values are UUIDs."""
+
+    def __init__(self, names: dict[str, str], **kwargs):
+        super().__init__(metadata={"type": "object", "additionalProperties": False, "properties": {
+            name: {"type": "string", "format": "uuid"} for name in dict.fromkeys(names.values())}}, **kwargs)
+        self.names = names  # by spelling
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, dict):
+            raise ValidationError(NOT_OBJECT)
+        if not value.keys() <= self.names.keys():
+            known = ", ".join(dict.fromkeys(self.names.values()))
+            raise ValidationError(ONE_OF.format(values=known))
+        found = {self.names[name]: vocabulary.parse_uuid(each) if isinstance(each, str) else None
+                 for name, each in value.items()}
+        if len(found) < len(value) or None in found.values():
+            raise ValidationError(NOT_UUID)
+        return found
+
+
+class Flag(_Described, fields.Boolean):
+    """true or false, nothing that looks like it."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if not isinstance(value, bool):
+            raise ValidationError(NOT_BOOLEAN)
+        return value
+
+
 class WholeNumber(_Described, fields.Integer):
     """An integer from `low` to `high`; out of a query string (`typed`) it is ASCII digits."""
 
@@ -185,15 +236,6 @@ class WholeNumber(_Described, fields.Integer):
             raise ValidationError(NOT_INTEGER)
         if not self.low <= value <= self.high:
             raise ValidationError(OUT_OF_RANGE.format(min=self.low, max=self.high))
-        return value
-
-
-class Flag(_Described, fields.Boolean):
-    """true or false, and no word or number that stands for one."""
-
-    def _deserialize(self, value, attr, data, **kwargs):
-        if not isinstance(value, bool):
-            raise ValidationError(NOT_BOOLEAN)
         return value
 
 

@@ -17,6 +17,8 @@ from leads_service.contract.fields import (
     Tags,
     Text,
     Uuid,
+    UuidByField,
+    Uuids,
     WholeNumber,
     misread_keys,
 )
@@ -165,6 +167,22 @@ class EraseBody(_Body):
     reason = Text(255, required=True)
     confirm = Text(255, required=True)
     dry_run = Flag(load_default=False)
+
+
+# The fields of which a merge keeps one lead's value.
+TAKEABLE = ("name", "email", "phone", "source", "stage", "status", "interest_level", "address", "city", "company",
+            "contact", "owner", "segment", "client_id")
+MOST_OTHERS = 19  # leads that are merged into one at once
+
+
+class MergeBody(_Body):
+    """The leads that are merged into the one in the path, the fields whose value is that of a lead named here, and
+    whether only to tell what would be."""
+
+    others = Uuids(1, MOST_OTHERS, required=True)
+    take = UuidByField({name: name for name in TAKEABLE} | {camel_case(name): name for name in TAKEABLE},
+                       allow_none=True)
+    dry_run = Flag(allow_none=True)
 
 
 # A lead's columns in the order in which callers see them.

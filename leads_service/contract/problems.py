@@ -24,10 +24,16 @@ PROBLEMS = {
     "email_taken": Kind(409, Sentence(
         "Un lead avec cet e-mail existe déjà.", "A lead with this e-mail already exists.")),
     "id_taken": Kind(409, Sentence("Un lead avec cet identifiant existe déjà.", "A lead with this id already exists.")),
+    "two_clients": Kind(409, Sentence("Ces leads sont liés à deux clients ; dites dans take duquel client_id vient.",
+                        "These leads are linked to two clients; say in take whose client_id to keep.")),
+    "undo_blocked": Kind(409, Sentence("La fusion ne peut pas être annulée : {reasons}",
+                         "The merge cannot be undone: {reasons}")),
     "foreign_key": Kind(409, Sentence("{field} désigne une fiche qui n'existe pas.",
                        "{field} refers to a row that does not exist.")),
     "in_progress": Kind(409, Sentence("La première requête avec cette Idempotency-Key est encore en cours.",
                         "The first request with this Idempotency-Key is still under way.")),
+    "merged": Kind(410, Sentence("Ce lead a été fusionné dans le lead {merged_into}.",
+                   "This lead has been merged into the lead {merged_into}.")),
     "cursor_gone": Kind(410, Sentence(
         "Les modifications après ce curseur ne sont plus connues ; relisez la liste, puis repartez sans curseur.",
         "The changes after this cursor are not known any more; list again, then go on without a cursor.")),

@@ -60,11 +60,17 @@ def activities_of(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> list[str]
                   f"WITH ORDINALITY AS listed (each, place) ON true WHERE {met} ORDER BY place", parameters).fetchall()
     if not rows:
         return None
-    listed, last = [], _EARLIEST
-    for place, (text, at) in enumerate(rows):
-        last = _time(at) or last
-        listed.append((last, place, text))
+    times = times_of([at for _, at in rows])
+    listed = [(time, place, text) for place, (time, (text, _)) in enumerate(zip(times, rows, strict=True))]
     return [text for _, _, text in sorted(listed, reverse=True) if text is not None]
+
+
+def times_of(written: list[str | None]) -> list[dt.datetime]:
+    """When each of a lead's activities was, by its `at`, in the order of the lead's list."""
+    times = [_EARLIEST]
+    for text in written:
+        times.append(_time(text) or times[-1])
+    return times[1:]
 
 
 def _time(text):

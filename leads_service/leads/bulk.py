@@ -142,7 +142,7 @@ def _attempted(op, columns, changes, company_id):
         if problem is None:
             raise
         [change] = changes
-        return {change.index: name_holder(problem, change.values.get("email"), company_id)}
+        return {change.index: name_holder(problem, change.values, company_id)}
 
 
 def _create(columns, changes, company_id):

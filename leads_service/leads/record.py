@@ -14,7 +14,7 @@ from collections.abc import Collection
 from peewee import SQL, IntegrityError
 
 from leads_service.contract.lead import LEAD_COLUMNS
-from leads_service.contract.problems import PROBLEMS, Problem, validation_problem
+from leads_service.contract.problems import LEAD_NOT_FOUND, PROBLEMS, Problem, validation_problem
 from leads_service.contract.sentences import Sentence
 from leads_service.database.failures import database_problem
 from leads_service.database.pool import database, first, select, write
@@ -75,6 +75,29 @@ def lead_by_id(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> str | None:
     return first(select(f"{_ONE}{met}) AS lead", parameters, again=True))
 
 
+def demand_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> str:
+    """The lead's JSON. Raises Problem: not_found; merged, with the lead that it was merged into."""
+    row = lead_by_id(lead_id, company_id)
+    if row is None:
+        raise missing_lead(lead_id, company_id)
+    return row
+
+
+def missing_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> Problem:
+    """What to say of a lead that is not there: where it was merged into another one that the company sees, so."""
+    into = merged_into("lead_id = %s", str(lead_id), company_id)
+    if into is None:
+        return Problem("not_found", LEAD_NOT_FOUND)
+    return Problem("merged", PROBLEMS["merged"].sentence.format(merged_into=into), merged_into=into)
+
+
+def merged_into(which: str, value: str, company_id: uuid.UUID | None) -> str | None:
+    """The id of this company's lead that a lead was merged into, which is told by a condition on leads_merged."""
+    met, parameters = where(of_company(company_id))
+    return first(select(f"SELECT id::text FROM leads WHERE {met} AND id IN (SELECT leads_merged_into(lead_id) "
+                        f"FROM leads_merged WHERE {which} OFFSET 0) LIMIT 1", [*parameters, value]))
+
+
 def add_lead(values: dict, company_id: uuid.UUID | None) -> str:
     """Make a lead out of column names and values; its JSON. Raises Problem, peewee.IntegrityError."""
     values = {"id": uuid.uuid4()} | with_company(values, company_id)
@@ -133,8 +156,8 @@ def remove_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None, versions: Coll
 
 
 @contextlib.contextmanager
-def conflicts_told(email: str | None, company_id: uuid.UUID | None):
-    """What PostgreSQL refuses as others' while a lead with this e-mail is written is the Problem that a caller of this
+def conflicts_told(written: dict, company_id: uuid.UUID | None):
+    """What PostgreSQL refuses as others' while a lead with these values is written is the Problem that a caller of this
     company is told."""
     try:
         yield
@@ -142,24 +165,28 @@ def conflicts_told(email: str | None, company_id: uuid.UUID | None):
         problem = database_problem(error)
         if problem is None:
             raise
-        raise name_holder(problem, email, company_id) from error
+        raise name_holder(problem, written, company_id) from error
 
 
-def id_of_email(email: str, company_id: uuid.UUID | None) -> str | None:
-    """The id of the lead with this e-mail in any case, or None."""
-    met, parameters = where([Condition("email", "lower(email) = lower(%s)", [email]), *of_company(company_id)])
-    found = first(database.execute_sql(f"SELECT id FROM leads WHERE {met}", parameters))
-    return found and str(found)
-
-
-def name_holder(problem: Problem, email: str | None, company_id: uuid.UUID | None) -> Problem:
-    """The problem of writing a lead with this e-mail; if it is taken, with the lead that has it, save another
-    company's."""
+def name_holder(problem: Problem, written: dict, company_id: uuid.UUID | None) -> Problem:
+    """The problem of writing a lead with these values; if its e-mail is taken, or its id by a merge, with the lead that
+    has it, save another company's."""
     if problem.code == "email_taken":
-        existing_id = id_of_email(email, company_id)
+        existing_id = _id_of_email(written["email"], company_id)
         if existing_id or not company_id:
             problem.extra["existing_id"] = existing_id
+    elif problem.code == "id_taken" and written.get("id"):
+        existing_id = merged_into("lead_id = %s", str(written["id"]), company_id)
+        if existing_id:
+            problem.extra["existing_id"] = existing_id
     return problem
+
+
+def _id_of_email(email, company_id):
+    """The id of the lead that has this e-mail in any case, or had it merged into it."""
+    met, parameters = where([Condition("email", "lower(email) = lower(%s)", [email]), *of_company(company_id)])
+    found = first(database.execute_sql(f"SELECT id::text FROM leads WHERE {met}", parameters))
+    return found or merged_into("email_key = lower(%s)", email, company_id)
 
 
 def is_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> tuple[str, list]:

@@ -35,8 +35,23 @@ def test_it_has_all_that_is_known(api, known, db_url):
     assert [each["text"] for each in told["activities"]] == ["appel"]
     assert told["history"] == api.get(f"/leads/{LEAD}/history").data
     assert [(each["run"], each["op"], each["by"]) for each in told["imports"]] == [(known, "create", "import")]
+    assert told["merges"] == []
     assert told["client"] == {"id": told["lead"]["client_id"], "name": "<b>Lou</b> & Co", "company_name": None,
                               "email": "lou@x.fr", "phone": None}
+
+
+def test_it_has_the_merges(api, known):
+    for number in (1, 2):
+        twin = api.make(name=f"Twin {number}")["id"]
+        made = api.call("POST", f"/leads/{LEAD}/merge", {"others": [twin]}).data["merge_id"]
+        if number == 1:
+            api.call("POST", f"/leads/merges/{made}/undo")
+            told, = api.get(f"/leads/{twin}/dossier").data["merges"]
+            assert [each["name"] for each in told["losers"]] == ["Twin 1"]
+    told = api.get(f"/leads/{LEAD}/dossier").data["merges"]
+    # Who was taken for the same one by mistake is not told of.
+    assert [[each["name"] for each in merge["losers"]] for merge in told] == [[], ["Twin 2"]]
+    assert [bool(merge["undone_at"]) for merge in told] == [True, False]
 
 
 def test_a_deleted_lead_has_one_too(api, known):

@@ -15,7 +15,7 @@ from leads_service.database.pool import database, first, select
 from leads_service.database.versions import demand_version
 from leads_service.leads.filters import of_company, where
 from leads_service.leads.pages import MAX_PAGE
-from leads_service.leads.record import COLUMNS, conflicts_told, demand_client, lead_by_id
+from leads_service.leads.record import COLUMNS, conflicts_told, demand_client, lead_by_id, missing_lead
 
 NO_SUCH_CHANGE = Sentence("Ce lead n'a pas de modification {change} à laquelle revenir.",
                           "This lead has no change {change} to go back to.")
@@ -97,8 +97,8 @@ def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID |
     what it is. Its JSON. `deleted_too`: the caller may bring a deleted lead back.
 
     It may be larger than a lead that a caller sends, since it was so. Raises Problem: no such lead or change (another
-    company's are none), erased, forbidden, stale (it has none of the `versions`; a deleted lead has no version), the
-    e-mail or id taken, the client or company gone.
+    company's are none), merged, erased, forbidden, stale (it has none of the `versions`; a deleted lead has no
+    version), the e-mail or id taken, the client or company gone.
     """
     with database.atomic():
         # One after the other, so that the second finds the lead there.
@@ -120,7 +120,7 @@ def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID |
         state, email, client_id = _state(lead_id, change, company_id)
         demand_client(client_id, company_id)
         database.execute_sql("SET LOCAL leads.restoring = 'on'")
-        with conflicts_told(email, company_id), database.atomic():
+        with conflicts_told({"email": email}, company_id), database.atomic():
             written = database.execute_sql(REWRITE, [state]) if there else database.execute_sql(_BRING_BACK, [state])
         if not there and not written.rowcount:
             raise Problem("id_taken")  # by another company's lead, or one that was made this moment
@@ -128,12 +128,12 @@ def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID |
 
 
 def missing(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> Problem:
-    """The problem of a lead that is not there for this company (None: for any): erased when it was, as far as the
-    company was to know it."""
+    """The problem of a lead that is not there for this company (None: for any): merged, or erased when it was, as far
+    as the company was to know it."""
     seen, parameters = seen_by(company_id)
     erased = first(database.execute_sql(f"SELECT true FROM leads_history h WHERE lead_id = %s AND h.op = 'delete' "
                                         f"AND h.erased AND {seen} LIMIT 1", [str(lead_id), *parameters]))
-    return Problem("erased") if erased else Problem("not_found", LEAD_NOT_FOUND)
+    return Problem("erased") if erased else missing_lead(lead_id, company_id)
 
 
 def deleted_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> str | None:
@@ -195,15 +195,16 @@ def seen_by(company_id):
 
 def _restorable(company_id):
     """The condition that the change h is the delete of a lead that this company sees nothing later of: neither a lead
-    nor a change, were it that the lead is there and another company's."""
+    nor a change, were it that the lead is there and another company's. One that was merged comes back with the merge
+    undone."""
     own, parameters = where(of_company(company_id))
     later, more, whose, before = "true", [], "true", []
     if company_id:
         later, more = "(later.company_id = %s OR later.company_id_before = %s)", 2 * [str(company_id)]
         whose, before = "h.company_id_before = %s", [str(company_id)]
-    return (f"h.op = 'delete' AND NOT h.erased AND {whose} AND "
-            f"NOT EXISTS (SELECT FROM leads WHERE id = h.lead_id AND {own}) AND NOT EXISTS ("
-            "SELECT FROM leads_history later WHERE later.lead_id = h.lead_id AND later.number > h.number "
+    return (f"h.op = 'delete' AND NOT h.erased AND {whose} AND leads_merged_into(h.lead_id) IS NULL AND "
+            f"NOT EXISTS (SELECT FROM leads WHERE id = h.lead_id AND {own}) AND "
+            "NOT EXISTS (SELECT FROM leads_history later WHERE later.lead_id = h.lead_id AND later.number > h.number "
             f"AND {later})", [*before, *parameters, *more])
 
 

@@ -39,8 +39,8 @@ def erase_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None, reason: str, co
                versions: Collection[str] | None = None, *, dry_run: bool = False) -> Erased:
     """Take the lead, or a deleted one, out of the database; `dry_run`: only say what would be taken out.
 
-    Raises Problem: no such lead (another company's is none), erased, stale (it has none of the `versions`; a deleted
-    one has no version), validation_failed when `confirm` is neither its name nor its e-mail.
+    Raises Problem: no such lead (another company's is none), merged, erased, stale (it has none of the `versions`; a
+    deleted one has no version), validation_failed when `confirm` is neither its name nor its e-mail.
     """
     with database.atomic() as transaction:
         # As a restore does, so that neither brings back what the other takes away.

@@ -23,7 +23,7 @@ class Place(NamedTuple):
 
 
 # The tables that leads_erase (migrations/0014_erased.py) takes a lead out of, in the order in which it is told.
-ERASED = ("leads", "leads_history", "leads_answers")
+ERASED = ("leads", "leads_history", "leads_merges", "leads_answers")
 PLACES = (
     Place("leads", ("name", "email", "phone", "address", "city", "company", "contact", "notes", "activities", "tags",
                     "source", "segment", "owner"),
@@ -33,6 +33,12 @@ PLACES = (
           "the values are taken out; that there was a change, when and by whom, stays"),
     Place("leads_history", ("who", "request_id"), None, "history",
           "stays: the operator's people, who answer for what they did"),
+    Place("leads_merges", ("before", "losers", "wrote"),
+          "survivor_id = %(lead)s OR position(%(lead)s::text IN losers::text || wrote::text) > 0", "merges",
+          "the merge is deleted; what the leads of one that was undone were in between, goes from their history"),
+    Place("leads_merges", ("who", "undone_by"), None, "merges", "goes with the merge"),
+    Place("leads_merged", ("email_key",), "lead_id = %(lead)s OR survivor_id = %(lead)s", None,
+          "goes with the merge"),
     Place("leads_answers", ("body", "headers"),
           "status <> 410 AND (lead_id = %(lead)s OR position(convert_to(%(lead)s::text, 'UTF8') IN body) > 0)", None,
           "the answer is emptied; whoever asks for it again is told so"),
@@ -60,6 +66,9 @@ NOTHING = {
     "leads_history": {"the order of changes": ("number", "transaction", "epoch"), "what kind of change, and when": (
         "op", "at", "erased"), "which lead, import, company": ("lead_id", "run", "company_id", "company_id_before")},
     "leads_history_purged": {"the order of changes": ("epoch", "transaction", "number")},
+    "leads_merges": {"a random number": ("id",), "which lead, which company": ("survivor_id", "company_id"), "a time": (
+        "at", "undone_at")},
+    "leads_merged": {"which lead, merge, company": ("lead_id", "merge_id", "survivor_id", "company_id")},
     "leads_answers": {"a hash": ("key", "fingerprint"), "which lead, which company": ("lead_id", "company_id"),
                       "a number or a time": ("status", "at")},
     "leads_erased": {"a number": ("number",), "which company": ("company_id",), "a word of the vocabulary, or one that "

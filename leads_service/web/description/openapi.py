@@ -16,6 +16,7 @@ from leads_service.web.description.shapes import (
     ACTIVITY_ANSWER,
     LEAD,
     LEAD_ANSWER,
+    MERGE_ANSWER,
     NUMBER,
     TEXT,
     TIME,
@@ -83,7 +84,7 @@ def _operation(rule, method, view, schemas):
     _add_failures(operation, *_failures(rule, method, promised))
     for status, content in promised.answers.items():
         names = (["Location"] * (status == 201 and content is LEAD_ANSWER)
-                 + ["ETag"] * (content in (LEAD_ANSWER, ACTIVITY_ANSWER)))
+                 + ["ETag"] * (content in (LEAD_ANSWER, ACTIVITY_ANSWER, MERGE_ANSWER)))
         _add_headers(operation["responses"][str(status)], *names)
     if IDEMPOTENCY_KEY in promised.takes:
         for status in promised.answers:
@@ -136,7 +137,8 @@ def _content(content, schemas):
 def _add_failures(operation, *codes):
     for code in codes:
         failure = operation["responses"].setdefault(str(PROBLEMS[code].status), _failure())
-        sentence = in_language(PROBLEMS[code].sentence, "en").format(fields="…", field="…", reference="…")
+        sentence = in_language(PROBLEMS[code].sentence, "en").format(fields="…", field="…", reference="…",
+                                                                     merged_into="…", reasons="…")
         if f"`{code}`" in failure["description"]:
             continue  # for another reason
         failure["description"] += f"`{code}`: {sentence} "
@@ -199,15 +201,19 @@ _SECURITY = {
 }
 _LEAD = object_of(**{name: _column_schema(name) for name in LEAD_COLUMNS})
 _FAILURE = object_of(
-    ("existing_id", "line", "field", "run", "current", "results"), success={"const": False}, data={"type": "null"},
+    ("existing_id", "line", "field", "run", "current", "results", "merged_into", "obstacles"),
+    success={"const": False}, data={"type": "null"},
     error=TEXT,
     code={"type": "string", "enum": [*PROBLEMS]},
     detail={"description": "The sentence again; on 422 an object, field to list of messages.",
             "type": ["string", "object"], "additionalProperties": list_of(TEXT)},
     existing_id={"type": ["string", "null"], "format": "uuid",
-                 "description": "With email_taken: the lead that has it."},
+                 "description": "With email_taken, or id_taken by a merge: the lead that has it."},
     line={**NUMBER, "description": "When an import ends at a conflict: the row's line."},
     field={**TEXT, "description": "With foreign_key: the field whose row is unknown."},
     run={**UUID, "description": "Of an import that was stopped: what `flask leads undo-import` takes."},
     current={**LEAD, "description": "With stale: the lead as it is."},
-    results={**list_of({"type": "object"}), "description": "With bulk_failed: the outcome of each item."})
+    results={**list_of({"type": "object"}), "description": "With bulk_failed: the outcome of each item."},
+    merged_into={**UUID, "description": "With merged: the lead that it was merged into."},
+    obstacles={**list_of(object_of(("existing_id",), reason=TEXT, lead_id=UUID, existing_id=UUID)),
+               "description": "With undo_blocked: what stands in the way."})

@@ -75,3 +75,6 @@ LEAD_ANSWER = as_json("LeadAnswer", success_of(LEAD))
 LEAD_PAGE = as_json("LeadPage", success_of(
     list_of(LEAD), ("total",), count=NUMBER, next_cursor={"type": ["string", "null"]}, total=NUMBER))
 ACTIVITY_ANSWER = as_json("ActivityAnswer", success_of({"type": "object"}))
+MERGE_ANSWER = as_json("MergeAnswer", success_of(object_of(
+    merge_id={"type": ["string", "null"], "format": "uuid"}, lead=LEAD, sources={
+        "type": "object", "additionalProperties": {"anyOf": [UUID, list_of(UUID)]}})))

@@ -23,6 +23,7 @@ _PARTS = {
     "activities": Sentence("Ce qui a été fait", "What was done"),
     "history": Sentence("Les modifications, la plus récente d'abord", "The changes, the newest first"),
     "imports": Sentence("Les imports dont la fiche vient", "The imports that the record comes from"),
+    "merges": Sentence("Les fusions avec d'autres fiches", "The merges with other records"),
     "client": Sentence("Le client, tenu par l'ERP", "The client, kept by the ERP"),
 }
 _WORDS = {
@@ -39,7 +40,10 @@ _WORDS = {
     "updated_at": Sentence("modifiée le", "changed at"), "company_name": Sentence("entreprise", "company"),
     "run": Sentence("import", "import"), "op": Sentence("action", "action"), "at": Sentence("le", "at"),
     "by": Sentence("par", "by"), "request_id": Sentence("requête", "request"), "change": Sentence("numéro", "number"),
-    "fields": Sentence("champs", "fields"), "old": Sentence("avant", "before"), "new": Sentence("après", "after"),
+    "fields": Sentence("champs", "fields"), "survivor_id": Sentence("fiche gardée", "record that stayed"),
+    "losers": Sentence("fiches fusionnées", "records that were merged"),
+    "undone_at": Sentence("annulée le", "undone at"), "undone_by": Sentence("annulée par", "undone by"),
+    "old": Sentence("avant", "before"), "new": Sentence("après", "after"),
 }
 
 

@@ -4,7 +4,16 @@ from typing import NamedTuple
 
 from marshmallow import ValidationError
 
-from leads_service.contract.fields import MAX_NAMED, NOT_BOOLEAN, NOT_LIST, NOT_OBJECT, NOT_TEXT, ONE_OF, REQUIRED
+from leads_service.contract.fields import (
+    HOW_MANY,
+    MAX_NAMED,
+    NOT_BOOLEAN,
+    NOT_LIST,
+    NOT_OBJECT,
+    NOT_TEXT,
+    ONE_OF,
+    REQUIRED,
+)
 from leads_service.contract.lead import LONGEST_NAME, TOO_MANY_FIELDS, UNKNOWN
 from leads_service.contract.sentences import Sentence, in_language
 from leads_service.contract.vocabulary import parse_uuid
@@ -16,7 +25,6 @@ OPS = (CREATE, UPDATE, DELETE)
 _MUST = {CREATE: ("data",), UPDATE: ("id", "data"), DELETE: ("id",)}
 _MAY = {CREATE: ("id",), UPDATE: ("if_match",), DELETE: ("if_match",)}
 
-HOW_MANY = Sentence(f"De 1 à {MAX_ITEMS} éléments.", f"From 1 to {MAX_ITEMS} items.")
 SAME_LEAD = Sentence("L'élément {first} a le même id.", "Item {first} has the same id.")
 _AT = Sentence("Élément {index}, {key} : {message}", "Item {index}, {key}: {message}")
 
@@ -42,7 +50,7 @@ def load_bulk(body: object) -> tuple[bool, list[Item]]:
     if not isinstance(items, list):
         errors["items"] = [REQUIRED if items is None else NOT_LIST]
     elif not 1 <= len(items) <= MAX_ITEMS:
-        errors["items"] = [HOW_MANY]
+        errors["items"] = [HOW_MANY.format(least=1, most=MAX_ITEMS)]
     else:
         wrong = [_told(index, key, sentence) for index, item in enumerate(items) for key, sentence in _faults(item)]
         wrong = wrong or [_told(index, "id", SAME_LEAD.format(first=first)) for index, first in _repeats(items)]

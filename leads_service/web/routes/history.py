@@ -78,7 +78,7 @@ def deleted():
 
 @blueprint.post("/<lead_id>/restore")
 @promise(Role.EDITOR, {200: LEAD_ANSWER}, body=json_body_of("Restore", RestoreBody(), {"to": 12}), body_required=False,
-         fails=("email_taken", "id_taken", "foreign_key"), takes=(IF_MATCH, IDEMPOTENCY_KEY))
+         fails=("email_taken", "id_taken", "foreign_key", "merged"), takes=(IF_MATCH, IDEMPOTENCY_KEY))
 def restore(lead_id):
     """Make a lead what it was right after a change, or bring a deleted one back, which only an admin may."""
     lead_id, versions = uuid_of(lead_id), wanted_versions()

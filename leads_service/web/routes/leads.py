@@ -12,7 +12,7 @@ from leads_service.contract.sentences import Sentence
 from leads_service.database.failures import retrying
 from leads_service.leads.convert import convert_lead
 from leads_service.leads.pages import page
-from leads_service.leads.record import add_lead, change_lead, conflicts_told, lead_by_id, remove_lead
+from leads_service.leads.record import add_lead, change_lead, conflicts_told, demand_lead, remove_lead
 from leads_service.web import replica
 from leads_service.web.answers import answered, company_of_caller, lead_answer, said, success, uuid_of
 from leads_service.web.body import bodies, has_body, json_body
@@ -91,11 +91,11 @@ def create_lead():
 
 
 @blueprint.get("/<lead_id>")
-@promise(Role.READER, {200: LEAD_ANSWER}, takes=(IF_NONE_MATCH,))
+@promise(Role.READER, {200: LEAD_ANSWER}, fails=("merged",), takes=(IF_NONE_MATCH,))
 def get_lead(lead_id):
     """One lead."""
     lead_id = uuid_of(lead_id)
-    return unless_known(lead_answer(replica.read(lambda: lead_by_id(lead_id, company_of_caller()))))
+    return unless_known(lead_answer(replica.read(lambda: demand_lead(lead_id, company_of_caller()))))
 
 
 @blueprint.route("/<lead_id>", methods=["PUT", "PATCH"])
@@ -135,7 +135,7 @@ def convert(lead_id):
 
 def _write(action, values):
     """The answer of `action()`, which writes `values`; names the lead that has their e-mail already."""
-    with conflicts_told(values.get("email"), company_of_caller()):
+    with conflicts_told(values, company_of_caller()):
         return retrying(action)
 
 

@@ -34,6 +34,8 @@ _OR_NULL = {"type": ["string", "null"]}
 _DOSSIER = success_of(object_of(
     lead=LEAD, deleted={"type": "boolean"}, activities=list_of({}), history=list_of(object_of(**CHANGE, fields=FIELDS)),
     imports=list_of(object_of(run=UUID, op=TEXT, at=TIME, by=TEXT, request_id=_OR_NULL)),
+    merges=list_of(object_of(id=UUID, at=TIME, by=TEXT, survivor_id=UUID, losers=list_of({"type": "object"}),
+                             undone_at=_OR_NULL, undone_by=_OR_NULL)),
     client={"type": ["object", "null"]}))
 _ERASED = success_of(object_of(
     id=UUID, dry_run={"type": "boolean"}, places=list_of(object_of(table=TEXT, rows=NUMBER)),
@@ -43,7 +45,7 @@ _TOMBSTONE = object_of(number=NUMBER, company_id={**_OR_NULL, "format": "uuid"},
 
 
 @blueprint.get("/<lead_id>/dossier")
-@promise(Role.ADMIN, {200: as_json("Dossier", _DOSSIER) | as_text("text/html")}, fails=("erased",))
+@promise(Role.ADMIN, {200: as_json("Dossier", _DOSSIER) | as_text("text/html")}, fails=("erased", "merged"))
 def lead_dossier(lead_id):
     """All that is known of a lead, of a deleted one too: as JSON, or as a page for people."""
     found = dossier(uuid_of(lead_id), company_of_caller())
@@ -53,7 +55,7 @@ def lead_dossier(lead_id):
 
 
 @blueprint.post("/<lead_id>/erase")
-@promise(Role.ADMIN, {200: as_json("Erased", _ERASED)}, fails=("erased",), takes=(IF_MATCH, IDEMPOTENCY_KEY),
+@promise(Role.ADMIN, {200: as_json("Erased", _ERASED)}, fails=("erased", "merged"), takes=(IF_MATCH, IDEMPOTENCY_KEY),
          body=json_body_of("Erase", EraseBody(), {"reason": "demande du 3 mars", "confirm": "Hélène Martin"}))
 def erase(lead_id):
     """Erase a lead, or a deleted one, from every place; or say what would be erased."""

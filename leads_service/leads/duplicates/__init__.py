@@ -1,0 +1,1 @@
+"""Leads that are one person: found, made one, and made two again."""
