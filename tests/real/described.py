@@ -23,8 +23,9 @@ TABLES = ("leads", "clients", "companies")
 LEADS = [str(uuid.UUID(int=number, version=4)) for number in range(1, 21)]
 MOST_ROWS = 300
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
-# No JSON Schema tells a file of leads from another text, which files a page has, nor whether an item can be done.
-SHAPELESS = ("/leads/import", "/leads/bulk", "/docs/{file}", "/board/{file}")
+# No JSON Schema tells a file of leads from another text, which files a page has, a lead's name, nor whether an item can
+# be done.
+SHAPELESS = ("/leads/import", "/leads/bulk", "/leads/{lead_id}/erase", "/docs/{file}", "/board/{file}")
 
 
 @schemathesis.serializer(*sorted(set(IMPORT_TYPES) - {"application/json", "text/csv"}))
