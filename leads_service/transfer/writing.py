@@ -64,6 +64,18 @@ _NEW = {column: f"i.{column}" for column in LEAD_COLUMNS} | {
     "notes": "CASE WHEN i.adds THEN there.notes || i.notes ELSE i.notes END"}
 _CHANGES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (i.given) THEN {_NEW[column]} ELSE there.{column} END"
                      for column in LEAD_COLUMNS if column != "id")
+# Rows that mean a lead that was merged into another one, by its id or else by its e-mail, unless a lead has that
+# itself: that other one, whether it is the importing company's, and whether the row's e-mail was merged into it, too.
+_MERGED = """
+    SELECT number, kept::text, coalesce((SELECT {met} FROM {real} WHERE id = kept), false), by_id,
+           EXISTS (SELECT FROM leads_merged WHERE email_key = lower(email) AND leads_merged_into(lead_id) = kept)
+    FROM (SELECT DISTINCT ON (number) i.number, i.email, by_id, leads_merged_into(m.lead_id) AS kept
+          FROM unnest(%s::integer[], %s::uuid[], %s::text[]) AS i (number, id, email) CROSS JOIN LATERAL (
+              SELECT lead_id, true AS by_id FROM leads_merged WHERE lead_id = i.id
+              UNION ALL SELECT lead_id, false FROM leads_merged WHERE email_key = lower(i.email)) AS m
+          WHERE NOT EXISTS (SELECT FROM {real} WHERE id = i.id)
+          AND (by_id OR NOT EXISTS (SELECT FROM {real} WHERE lower(email) = lower(i.email)))
+          AND leads_merged_into(m.lead_id) IS NOT NULL ORDER BY i.number, by_id DESC) AS meant"""
 # migrations/0014_erased.py
 _ERASED = ("SELECT leads_are_erased(array_agg(number), array_agg(id), array_agg(email::text), array_agg(phone::text), "
            "%s::uuid) FROM leads_incoming")
@@ -169,16 +181,37 @@ class Writer:
         the reasons. Raises ConflictError, Problem("busy") and database errors."""
         numbered, refused = dict(enumerate(batch)), {}
         for _ in range(_TRIES if batch else 0):
+            self._follow_merges(numbered, refused)
             try:
                 return retrying(functools.partial(self._transaction, numbered, refused))
             except (IntegrityError, DataError):
                 # Rows that only PostgreSQL refuses; or another writer made one of the leads: then the probe finds none.
+                self._follow_merges(numbered, refused)
                 refused |= retrying(functools.partial(self._probe, numbered, refused))
             except _Raced:
                 pass
         if batch:
             raise Problem("busy", headers={"Retry-After": "1"})
         return {}, []
+
+    def _follow_merges(self, batch, refused):
+        """Have the rows of leads that were merged mean the lead that they were merged into. It is not their copy: they
+        add to it, and its id, times and e-mail stay. Where it is another company's, they are refused."""
+        execute = self._database.execute_sql
+        if not execute("SELECT EXISTS (SELECT FROM leads_merged)").fetchone()[0]:
+            return
+        met, parameters = where(of_company(self._company_id))
+        rows = [(number, str(each.lead["id"]), each.lead.get("email")) for number, each in batch.items()]
+        found = execute(_MERGED.format(met=met, real=self._tables[-1]),
+                        [*parameters, *map(list, zip(*rows, strict=True))]).fetchall()
+        for number, kept, own, by_id, its_email in found:
+            if not own:
+                refused[number] = taken(by_id)
+                continue
+            leave = {"id", "created_at", "updated_at"} | ({"email"} if its_email else set())
+            row = batch[number]
+            given = {column for column in row.given - leave if row.lead.get(column) not in (None, "", [], {})}
+            batch[number] = Incoming(row.row, row.lead | {"id": uuid.UUID(kept)}, frozenset(given), copy=False)
 
     def _transaction(self, batch, refused):
         execute = self._database.execute_sql

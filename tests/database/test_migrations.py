@@ -35,6 +35,8 @@ CONTRACT = {
     "index idx_leads_company_span": r"\(company_id, date_bin\(.*created_at.* DESC",
     "index idx_leads_searched_trgm": "USING gin.*gin_trgm_ops",
     "trigger leads.trg_leads_set_timestamp": "BEFORE UPDATE",
+    "trigger leads.trg_leads_stay_merged": "AFTER INSERT",
+    "trigger leads.trg_leads_email_stays_merged": "AFTER UPDATE OF email",
     "extension pg_trgm": "",
     "column leads.id": r"uuid NOT NULL DEFAULT gen_random_uuid\(\)",
     "column leads.name": r"character varying\(255\) NOT NULL",

@@ -96,6 +96,33 @@ def full(url, call):
         yield
 
 
+@contextlib.contextmanager
+def beside(url, before, after):
+    """What a statement makes and another one takes away; no lead keeps a trace."""
+    keep = "SET LOCAL leads.keep_updated_at = 'on'; SET LOCAL session_replication_role = 'replica';"
+    sql(url, keep + before)
+    yield
+    sql(url, keep + after)
+
+
+def merged(url, call):
+    """A third lead was merged into the lead."""
+    return beside(url, f"INSERT INTO leads_merged (lead_id, merge_id, survivor_id) VALUES ('{NOBODY}', '{NOBODY}', "
+                       f"'{LEAD}')", "DELETE FROM leads_merged")
+
+
+def undone(url, call):
+    """A merge that was undone."""
+    return beside(url, "INSERT INTO leads_merges (id, who, survivor_id, before, losers, wrote, undone_at) VALUES ("
+                       f"'{NOBODY}', 'x', '{LEAD}', '{{}}', '[]', '{{}}', now())", "DELETE FROM leads_merges")
+
+
+def of_two_clients(url, call):
+    """Each of the leads is another client's."""
+    return beside(url, "INSERT INTO clients (id, name) SELECT id, name FROM leads; UPDATE leads SET client_id = id",
+                  "UPDATE leads SET client_id = NULL; DELETE FROM clients")
+
+
 def patch(**body):
     return "PATCH", ONE, {"body": body}
 
@@ -137,6 +164,11 @@ TABLE = {
     "method not allowed": (("DELETE", "/leads/", {}), 405, "method_not_allowed"),
     "e-mail taken": (patch(email="OTHER@example.com"), 409, "email_taken"),
     "id taken": (("POST", "/leads/", {"body": {"name": "x", "id": LEAD}}), 409, "id_taken"),
+    "merged into another": (("GET", f"/leads/{NOBODY}", {}), 410, "merged", merged),
+    "of two clients": (("POST", f"{ONE}/merge", {"body": {"others": [OTHER]}}), 409, "two_clients",
+                       of_two_clients),
+    "an undo that something blocks": (("POST", f"/leads/merges/{NOBODY}/undo", {}), 409, "undo_blocked",
+                                      undone),
     "client unknown": (patch(client_id=NOBODY), 409, "foreign_key"),
     "company unknown": (patch(company_id=NOBODY), 409, "foreign_key"),
     "malformed If-Match": (("DELETE", ONE, {"headers": {"If-Match": "x"}}), 400, "bad_request"),
@@ -171,7 +203,8 @@ TABLE = {
 # What a table of codes must say more than the code.
 MORE = {"unauthorized": ("WWW-Authenticate", None), "method_not_allowed": ("Allow", None),
         "unavailable": ("Retry-After", None), "busy": ("Retry-After", None), "in_progress": ("Retry-After", None),
-        "stale": ("ETag", "current"), "bulk_failed": (None, "results"),
+        "stale": ("ETag", "current"), "merged": (None, "merged_into"), "undo_blocked": (None, "obstacles"),
+        "bulk_failed": (None, "results"),
         "email_taken": (None, "existing_id"), "foreign_key": (None, "field")}
 
 
