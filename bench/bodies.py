@@ -49,7 +49,8 @@ def unpacked(row):
 
 BODIES = {  # behind a ? stands the query
     "40,000 full leads": lambda: listed(*FULL, 40_000), "100,000 leads": lambda: listed(*SHORT, 100_000),
-    "cells that are no e-mail": lambda: fill("email,name\n", "x\n"), "a letter a line": lambda: fill("name\n", "x\n"),
+    "cells that are no e-mail": lambda: fill("email,name\n", "x,y\n"),
+    "rows of too few cells": lambda: fill("email,name\n", "x\n"), "a letter a line": lambda: fill("name\n", "x\n"),
     "a letter a line?dry_run=true": lambda: fill("name\n", "x\n"), "blank lines": lambda: fill("name\n", "\n"),
     "odd phones": lambda: fill("name,phone\n", "A,31  -12 3--12 -112 6 6 0336 26 0012 12 6 0+49 16 23220+1 -03\n"),
     **{f"one e-mail?on_conflict={how}": lambda: fill("name,email\n", "x,a@b.fr\n") for how in ON_CONFLICT},
@@ -76,7 +77,7 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
         {"phone": "1 2 3 4 5 " * 19}, {"notes": {"a": [5e-324] * 999}}, {"activities": [{}] * 2000},
         {str(number): 1 for number in range(900)}, {"email": "a." * 60 + "@b.fr"})] + [
     ("POST", "/leads/import", body) for body in (
-        "email,name\n" + "x\n" * 4900, "name\n" + "x\n" * 4900, listed("name\n", "{n}\n", 2000), "name" + ",a" * 4900,
+        "email,name\n" + "x,y\n" * 2450, "name\n" + "x\n" * 4900, listed("name\n", "{n}\n", 2000), "name" + ",a" * 4900,
         "name,email\n" + "x,a@b.fr\n" * 1000, 'name,city\n"' + "a\n" * 4900, "{}\n" * 3300)]
 
 

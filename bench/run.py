@@ -14,6 +14,7 @@ what it costs to ask callers who they are, --history what it costs to keep every
 """
 
 import argparse
+import atexit
 import contextlib
 import datetime as dt
 import itertools
@@ -22,6 +23,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import statistics
 import sys
 import tempfile
@@ -50,7 +52,8 @@ TERMS = ("m a w é 9 0 @ ß ma fr xq zw é! 06 33 ww q. .f an sar mar klein gara
          "william.weber saint garage%20weber fleuriste%20noël%20sas violette zélie%20zimmermann exemple.fr @courriel "
          "-13.fr librairie boulangerie%20girard xqzwvk zzzzzz 0000000000 nobody@nowhere.example "
          "optique%20charpentier%20%26%20fils abcdefghijklmnopqrstuvwxyz1234 amina.allard.777@exemple.fr & sarl").split()
-SORTS = ("-created_at", "created_at", "updated_at", "-updated_at", "name", "-name", "-interest_level", "interest_level")
+SORTS = ("-created_at", "created_at", "updated_at", "-updated_at", "name", "-name", "-interest_level", "interest_level",
+         "next_step")
 FILTERS = {
     "status": ("active", "converti"), "owner": (fill.OWNER, "personne"), "source": (fill.SOURCE, "radio", "aucune"),
     "stage": ("new", "won"), "segment": (fill.SEGMENT, "aucun"), "city": (fill.CITY, "Nulle-Part"),
@@ -143,6 +146,8 @@ def growth(report, url, rows, count):
             found.setdefault(kind, []).append((asker.median(path), path))
         found["first page"] = [(asker.median("/leads/?limit=100", 20), "/leads/?limit=100")]
         found["estimated count"] = [(asker.median("/leads/?limit=1&status=active&count=estimated", 20), "")]
+        for by in ("stage", "owner", "month"):
+            found[f"stats by {by}"] = [(asker.median(f"/leads/stats?by={by}"), "")]
         cursor = None
         while True:
             path = f"/leads/?limit=1000{f'&cursor={cursor}' if cursor else ''}"
@@ -287,29 +292,29 @@ def main():
     report, medians, instead = Report(), {}, arguments.instead
     results = ROOT / "bench" / "results" / f"{dt.date.today()}{f'-{instead.__name__}' if instead else ''}"
     results.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        server = embedded.start((arguments.keep or folder / "data").resolve())
-        report.say(f"# {dt.date.today()}\n\n{machine(server, arguments.straight)}.\n")
-        for rows in map(int, arguments.rows.split(",")):
-            url = database_of(server, rows)
-            report.say(f"## {rows:,} leads\n")
-            if instead:
-                instead(report, url, arguments.seconds, folder)
-                continue
-            medians[rows] = under_load(report, url, postmaster_of(url), arguments.seconds, folder,
-                                       not arguments.straight)
-            tidy(url)
-            count = counting(url)
-            medians[rows] |= growth(report, url, rows, count)
-        if not instead:
-            report.say(f"## {rows:,} leads behind {FRESH:,} new ones that match nothing\n")
-            sql(url, fill.FRESH_IMPORT, FRESH)
-            # Multiples of what it took before, which is less: an index alone told of every lead whether it is there.
-            report.say(f"`SELECT count(*)` takes {counting(url):.1f} ms now, the multiples are of the earlier.\n")
-            growth(report, url, rows, count)
-            tidy(url)
-            chart(medians, results.with_suffix(".svg"))
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # before the server's own, and so called after it
+    server = embedded.start((arguments.keep or folder / "data").resolve())
+    report.say(f"# {dt.date.today()}\n\n{machine(server, arguments.straight)}.\n")
+    for rows in map(int, arguments.rows.split(",")):
+        url = database_of(server, rows)
+        report.say(f"## {rows:,} leads\n")
+        if instead:
+            instead(report, url, arguments.seconds, folder)
+            continue
+        medians[rows] = under_load(report, url, postmaster_of(url), arguments.seconds, folder,
+                                   not arguments.straight)
+        tidy(url)
+        count = counting(url)
+        medians[rows] |= growth(report, url, rows, count)
+    if not instead:
+        report.say(f"## {rows:,} leads behind {FRESH:,} new ones that match nothing\n")
+        sql(url, fill.FRESH_IMPORT, FRESH)
+        # Multiples of what it took before, which is less: an index alone told of every lead whether it is there.
+        report.say(f"`SELECT count(*)` takes {counting(url):.1f} ms now, the multiples are of the earlier.\n")
+        growth(report, url, rows, count)
+        tidy(url)
+        chart(medians, results.with_suffix(".svg"))
     results.with_suffix(".md").write_text("\n".join(report.lines))
 
 

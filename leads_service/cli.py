@@ -257,17 +257,17 @@ def follow(after):
     second, until SIGINT or SIGTERM."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    asked = MultiDict({"after": after} if after else {})
     with one_sentence():
+        page = load_query(FeedQuery(), MultiDict({"after": after} if after else {}))
+        place = page.place
         while True:
-            page = load_query(FeedQuery(), asked)
-            feed = changes_after(page.place, page.selection, "", None, page.limit)
+            feed = changes_after(place, page.selection, "", None, page.limit)
             database.close()
             for change in feed.changes:
                 click.echo(f'{change.row[:-1]},"cursor":"{page.cursor(change.place)}"}}')
-            asked["after"] = page.cursor(feed.place)
-            if feed.place == page.place:
+            if feed.place == place:
                 time.sleep(1)
+            place = feed.place
 
 
 @leads.group()

@@ -23,6 +23,10 @@ FUNCTIONS = {
 }
 INDEXES = {
     "idx_leads_next_step": 'leads (leads_next_step(notes) COLLATE "C", leads_quarter_day(created_at))',
+    # What figures are by, with the status, so that they are counted without a look at the table: few different keys,
+    # each of which is stored once. And the leads that have a value.
+    "idx_leads_figures": "leads (stage, status, source, owner, segment)",
+    "idx_leads_valued": "leads (leads_quarter_day(created_at)) WHERE leads_estimated_value(notes) IS NOT NULL",
     # The changes of the stage alone, among which a lead that was brought back counts; and those that converted.
     "idx_leads_history_stage": "leads_history (lead_id, number) INCLUDE (at) "
                                "WHERE after ? 'stage' OR (op = 'restore' AND before IS NULL)",

@@ -25,10 +25,16 @@ def make_database(server_url):
 
 
 @pytest.fixture(scope="session")
-def migrated_url(make_database):
+def make_migrated(make_database):
+    """A function that makes a database whose schema the migrations have made, and gives its URL."""
+    apply_all(migrated := make_database())
+    return lambda: make_database(like=migrated)
+
+
+@pytest.fixture(scope="session")
+def migrated_url(make_migrated):
     """A database whose schema the migrations have made."""
-    apply_all(url := make_database())
-    return url
+    return make_migrated()
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ def normal_email(typed: str) -> str:
 
 def is_email(address: str) -> bool:
     """Whether a normal text is one address by RFC 5321 and 6531, at a domain with a dot or a bracketed IP address."""
+    if "@" not in address:
+        return False
     if len(address) <= _PLAIN_LENGTH and _PLAIN.match(address):
         return True
     try:

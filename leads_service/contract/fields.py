@@ -242,7 +242,8 @@ class WholeNumber(_Described, fields.Integer):
 class Notes(_Described, fields.Raw):
     """A JSON object; a text becomes its `text` key, null the empty object."""
 
-    described = {"type": ["object", "string"]}
+    described = {"type": ["object", "string"], "description": "Known keys: next_step_date and last_contact, a day or a"
+                 " moment that begins with one; next_step_note, a text; estimated_value, a number or a text of one."}
 
     def _deserialize(self, value, attr, data, **kwargs):
         value = _clean(value)
@@ -339,7 +340,7 @@ class Repeated(_Described, fields.List):
     """A parameter that may be repeated, at most `most` times."""
 
     def __init__(self, inner, most: int | None = None, **kwargs):
-        super().__init__(inner, **kwargs)
+        super().__init__(inner, metadata={"minItems": 1, "maxItems": most} if most else {}, **kwargs)
         self.most = most
 
     def _deserialize(self, value, attr, data, **kwargs):

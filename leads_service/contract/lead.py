@@ -33,7 +33,7 @@ TWO_SPELLINGS = Sentence("Ce champ est donné deux fois, sous deux noms et avec 
 OTHER_ID = Sentence("L'identifiant n'est pas celui de l'adresse.", "The id is not the one in the path.")
 
 MAX_FIELDS = 1000  # of a body, so that naming each unknown one stays cheap
-LONGEST_NAME = 60  # characters of an unknown field's name that an answer repeats
+_LONGEST_NAME = 60  # characters of an unknown field's name that an answer repeats
 TOO_LARGE = Sentence(f"notes, activities et tags dépassent ensemble {MAX_BYTES // 1024} Kio.",
                      f"notes, activities and tags are together larger than {MAX_BYTES // 1024} KiB.")
 
@@ -55,8 +55,7 @@ class _Body(Schema):
         if len(body) > MAX_FIELDS:
             raise ValidationError(TOO_MANY_FIELDS)
         renamed = {self.aliases.get(name, name): value for name, value in body.items()}
-        return {name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "…": value
-                for name, value in renamed.items() if name not in self.ignored}
+        return {shortened(name): value for name, value in renamed.items() if name not in self.ignored}
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _agree(self, loaded, body, **kwargs):
@@ -65,6 +64,11 @@ class _Body(Schema):
         clashes = [name for alias, name in both if json.dumps(body[alias]) != json.dumps(body[name])]
         if clashes:
             raise ValidationError({name: [TWO_SPELLINGS] for name in clashes})
+
+
+def shortened(name: str) -> str:
+    """An unknown field's name as an answer repeats it."""
+    return name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…"
 
 
 def camel_case(name: str) -> str:

@@ -21,8 +21,11 @@ LONGEST_EXTENSION = 7  # digits
 BETWEEN = " / "  # two numbers
 
 
-def _of(*categories):
-    return "".join(c for c in map(chr, range(0x10000)) if unicodedata.category(c) in categories)
+_KINDS = {c: kind for c in map(chr, range(0x10000)) if (kind := unicodedata.category(c)) in ("Cf", "Pd", "Zs")}
+
+
+def _of(category):
+    return "".join(c for c, kind in _KINDS.items() if kind == category)
 
 
 _BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"

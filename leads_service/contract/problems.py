@@ -77,11 +77,21 @@ class Problem(Exception):
         self.extra = extra
 
 
+def detail_of(messages: dict) -> dict[str, list[str]]:
+    """Marshmallow's messages, nested ones flattened to one list for each field."""
+    return {"body" if field == "_schema" else field: list(_flat(found)) for field, found in messages.items()}
+
+
 def validation_problem(messages: dict) -> Problem:
-    """A 422 from marshmallow's messages, nested ones flattened to one list for each field."""
-    detail = {"body" if field == "_schema" else field: list(_flat(found)) for field, found in messages.items()}
+    """A 422 from marshmallow's messages."""
+    detail = detail_of(messages)
     return Problem("validation_failed", PROBLEMS["validation_failed"].sentence.format(fields=", ".join(detail)),
                    detail=detail)
+
+
+def unknown_row(field: str) -> Problem:
+    """The 409 of a field that names a client or company which does not exist, or not for this caller."""
+    return Problem("foreign_key", PROBLEMS["foreign_key"].sentence.format(field=field), field=field)
 
 
 _AT_INDEX = Sentence("Élément {index} : {message}", "Item {index}: {message}")

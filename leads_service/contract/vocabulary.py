@@ -45,8 +45,9 @@ def fold(text: str) -> str:
 
 @functools.lru_cache(1000)  # a file has the same words in every row
 def _folded(text):
-    decomposed = unicodedata.normalize("NFKD", text)
-    return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).casefold().split())
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return " ".join(text.casefold().split())
 
 
 _PIPELINES = {fold(word): pipeline for word, pipeline in STATUS_WORDS.items()}

@@ -11,7 +11,7 @@ from peewee import PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 from prometheus_client import Counter
 
-from leads_service.contract.problems import PROBLEMS, Problem
+from leads_service.contract.problems import PROBLEMS, Problem, unknown_row
 from leads_service.database.pool import database
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,7 @@ def _by_sqlstate(error, state):
         return code and Problem(code)
     if state == "23503":
         named = re.search("client_id|company_id", f"{diagnostics.message_detail} {diagnostics.constraint_name}")
-        field = named[0] if named else "client_id"
-        return Problem("foreign_key", PROBLEMS["foreign_key"].sentence.format(field=field), field=field)
+        return unknown_row(named[0] if named else "client_id")
     if state.startswith("22") or state in ("23502", "23514"):  # a value that only the database refuses
         return Problem("validation_failed", PROBLEMS["validation_failed"].sentence.format(
             fields=diagnostics.column_name or diagnostics.constraint_name or "?"),

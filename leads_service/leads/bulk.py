@@ -15,16 +15,27 @@ from typing import NamedTuple
 from peewee import DataError, IntegrityError
 
 from leads_service.contract.lead import LEAD_COLUMNS
-from leads_service.contract.problems import LEAD_NOT_FOUND, PROBLEMS, Problem
+from leads_service.contract.problems import LEAD_NOT_FOUND, Problem, unknown_row
 from leads_service.database.failures import database_problem
 from leads_service.database.pool import database
 from leads_service.database.versions import VERSION
 from leads_service.leads.filters import of_company, where
-from leads_service.leads.record import CLIENT_IS_OPEN, LARGEST, SIZED, name_holder, too_large, with_company
+from leads_service.leads.record import (
+    CLIENT_IS_OPEN,
+    LARGEST,
+    SIZED,
+    differ,
+    fits,
+    name_holder,
+    size_of,
+    too_large,
+    with_company,
+)
 
 CREATE, UPDATE, DELETE = "create", "update", "delete"
 _TYPES = dict.fromkeys(LEAD_COLUMNS, "text") | SIZED | {
     "id": "uuid", "client_id": "uuid", "company_id": "uuid", "interest_level": "integer"}
+_NEW = "new_{}"  # how `_given` calls the new value of a column
 _STATUS = {CREATE: 201, UPDATE: 200, DELETE: 200}
 
 
@@ -63,7 +74,8 @@ def write_changes(changes: list[Change], refused: dict[int, Problem], company_id
 def _written(changes, company_id):
     changes, outcome = _owned(changes, company_id)
     unlinkable = _unlinkable(changes, company_id)
-    outcome |= {change.index: _unknown_client() for change in changes if change.values.get("client_id") in unlinkable}
+    outcome |= {change.index: unknown_row("client_id") for change in changes
+                if change.values.get("client_id") in unlinkable}
     changes = [change for change in changes if change.index not in outcome]
     for wave in _waves(changes, company_id):
         wave.sort(key=_kind)  # stable
@@ -94,10 +106,6 @@ def _unlinkable(changes, company_id):
         f"SELECT id FROM unnest(%s::uuid[]) AS id WHERE NOT {CLIENT_IS_OPEN.format('id')}",
         ([*map(str, clients)], str(company_id)))
     return {uuid.UUID(str(client)) for client, in found}
-
-
-def _unknown_client():
-    return Problem("foreign_key", PROBLEMS["foreign_key"].sentence.format(field="client_id"), field="client_id")
 
 
 def _waves(changes: list[Change], company_id: uuid.UUID | None) -> Iterator[list[Change]]:
@@ -154,7 +162,7 @@ def _create(columns, changes, company_id):
 def _update(columns, changes, company_id):
     met, parameters = where(of_company(company_id))
     rows = database.execute_sql(_change(columns, met), [_sent(changes), *parameters])
-    return _judged(changes, {number: (meant, fits, version) for number, meant, fits, version in rows}, columns)
+    return _judged(changes, {number: found for number, *found in rows}, columns)
 
 
 def _delete(columns, changes, company_id):
@@ -170,12 +178,12 @@ def _judged(changes, found, columns):
     """The outcome of each change by what was found: whether the lead's version was meant and would fit, its version."""
     outcome = {}
     for change in changes:
-        meant, fits, version = found.get(change.index, (None, None, None))
+        meant, small, version = found.get(change.index, (None, None, None))
         if meant is None:
             outcome[change.index] = Problem("not_found", LEAD_NOT_FOUND)
         elif not meant:
             outcome[change.index] = Problem("stale", headers={"ETag": f'"{version}"'})
-        elif not fits:
+        elif not small:
             outcome[change.index] = too_large(columns)
         else:
             outcome[change.index] = Done(_STATUS[change.op], change.id, None if change.op == DELETE else version)
@@ -186,22 +194,21 @@ def _sent(changes):
     """The changes as the JSON that `_given` reads."""
     return json.dumps([
         {"number": change.index, "lead_id": change.id, "versions": change.versions,
-         **{f"new_{column}": value for column, value in change.values.items()}} for change in changes],
+         **{_NEW.format(column): value for column, value in change.values.items()}} for change in changes],
         ensure_ascii=False, default=str)
 
 
 def _given(columns):
     """The table of the changes, whose parameter is `_sent`; no column is called as one of leads."""
-    typed = "".join(f", new_{column} {_TYPES[column]}" for column in columns)
+    typed = "".join(f", {_NEW.format(column)} {_TYPES[column]}" for column in columns)
     return (f"given AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(%s::jsonb) AS sent "
             f"(number integer, lead_id uuid, versions text[]{typed}))")
 
 
 @functools.lru_cache(256)
 def _insert(columns):
-    sizes = " + ".join(f"octet_length(new_{column}::text)" for column in SIZED if column in columns) or "0"
     return (f"WITH {_given(columns)}, made AS (INSERT INTO leads ({', '.join(columns)}) "
-            f"SELECT {', '.join(f'new_{column}' for column in columns)} FROM given WHERE {sizes} <= {LARGEST} "
+            f"SELECT {', '.join(map(_NEW.format, columns))} FROM given WHERE {size_of(columns, _NEW)} <= {LARGEST} "
             f"ORDER BY number RETURNING id, {VERSION} AS version) "
             "SELECT number, lead_id, version FROM given LEFT JOIN made ON made.id = lead_id")
 
@@ -211,16 +218,13 @@ _MEANT = f"(versions IS NULL OR {VERSION} = ANY (versions)) AS meant"
 
 @functools.lru_cache(256)
 def _change(columns, met):
-    sizes = " + ".join(f"octet_length({f'new_{column}' if column in columns else column}::text)" for column in SIZED)
-    sized = [column for column in columns if column in SIZED]
-    fits = f"{sizes} <= {LARGEST} OR NOT ({_differs(sized)})" if sized else "true"
     # A lead that is so already is not written.
     changed = "" if not columns else (
-        f", changed AS (UPDATE leads SET {', '.join(f'{column} = new_{column}' for column in columns)} FROM met "
-        f"WHERE id = lead_id AND meant AND fits AND differs RETURNING number, {VERSION} AS version)")
+        f", changed AS (UPDATE leads SET {', '.join(f'{column} = {_NEW.format(column)}' for column in columns)} "
+        f"FROM met WHERE id = lead_id AND meant AND fits AND differs RETURNING number, {VERSION} AS version)")
     version = "coalesce(changed.version, met.version) FROM met LEFT JOIN changed USING (number)"
-    return (f"WITH {_given(columns)}, met AS (SELECT given.*, {_MEANT}, ({fits}) AS fits, "
-            f"({_differs(columns) if columns else 'false'}) AS differs, {VERSION} AS version "
+    return (f"WITH {_given(columns)}, met AS (SELECT given.*, {_MEANT}, {fits(columns, _NEW)} AS fits, "
+            f"({differ(columns, _NEW)}) AS differs, {VERSION} AS version "
             f"FROM given JOIN leads ON id = lead_id WHERE {met}){changed} "
             f"SELECT number, meant, fits, {version if columns else 'version FROM met'}")
 
@@ -231,9 +235,3 @@ def _remove(met):
             f"FROM given JOIN leads ON id = lead_id WHERE {met}), "
             "gone AS (DELETE FROM leads USING met WHERE id = lead_id AND meant) "
             "SELECT number, meant, version FROM met")
-
-
-def _differs(columns):
-    # As of JSON, 1 is not 1.0.
-    return " OR ".join(f"{column}::text IS DISTINCT FROM new_{column}::text" if _TYPES[column] == "jsonb" else
-                       f"{column} IS DISTINCT FROM new_{column}" for column in columns)

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from peewee import SQL, IntegrityError
 
 from leads_service.contract.lead import LEAD_COLUMNS
-from leads_service.contract.problems import LEAD_NOT_FOUND, PROBLEMS, Problem, validation_problem
+from leads_service.contract.problems import LEAD_NOT_FOUND, PROBLEMS, Problem, unknown_row, validation_problem
 from leads_service.contract.sentences import Sentence
 from leads_service.database.failures import database_problem
 from leads_service.database.pool import database, first, select, write
@@ -66,7 +66,7 @@ def demand_client(client_id: uuid.UUID | None, company_id: uuid.UUID | None) -> 
     companies' leads are linked to it. One question for both, so that they take the same time."""
     if client_id and company_id and not first(database.execute_sql(
             f"SELECT {CLIENT_IS_OPEN.format('%s')}", (str(client_id), str(company_id)))):
-        raise Problem("foreign_key", PROBLEMS["foreign_key"].sentence.format(field="client_id"), field="client_id")
+        raise unknown_row("client_id")
 
 
 def lead_by_id(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> str | None:
@@ -134,12 +134,12 @@ def change_lead(lead_id: uuid.UUID, changes: dict, company_id: uuid.UUID | None,
         if row := first(write(sql, arguments, again=True)):
             return row
         # There is none, it is stale, it would be too large, or another caller changed it at the same moment.
-        fits = first(database.execute_sql(f"SELECT {_fits(columns)} FROM leads WHERE {met}", sized + parameters))
-        if fits is None:
+        small = first(database.execute_sql(f"SELECT {fits(columns)} FROM leads WHERE {met}", sized + parameters))
+        if small is None:
             return None
         if versions is not None:
             in_version(lead_id, company_id, versions)
-        if not fits:
+        if not small:
             raise too_large(columns)
     raise Problem("busy", headers={"Retry-After": "1"})
 
@@ -216,35 +216,40 @@ def _in_order(values):
 @functools.lru_cache(1024)
 def _insert(columns):
     return (f"INSERT INTO leads ({', '.join(columns)}) SELECT {', '.join(['%s'] * len(columns))} "
-            f"WHERE {_size(columns, {})} <= {LARGEST} RETURNING {LEAD_JSON.sql}")
+            f"WHERE {size_of(columns)} <= {LARGEST} RETURNING {LEAD_JSON.sql}")
 
 
 @functools.lru_cache(1024)
 def _update(columns, met):
     # Writing a lead touches fifteen indexes, and forms are often saved as they were opened.
-    differs = _differs(columns)
+    differs = differ(columns)
     return (f"WITH changed AS (UPDATE leads SET {', '.join(f'{column} = %s' for column in columns)} "
-            f"WHERE {met} AND ({differs}) AND {_fits(columns)} RETURNING {LEAD_JSON.sql} AS lead) "
+            f"WHERE {met} AND ({differs}) AND {fits(columns)} RETURNING {LEAD_JSON.sql} AS lead) "
             f"SELECT lead FROM changed UNION ALL SELECT {LEAD_JSON.sql} FROM leads WHERE {met} AND NOT ({differs})")
 
 
-def _differs(columns):
-    return " OR ".join(f"{column} IS DISTINCT FROM %s" if Lead._meta.combined[column].field_type != "JSONB" else
-                       f"{column}::text IS DISTINCT FROM %s::jsonb::text" for column in columns)  # 1 is not 1.0
+# What follows is SQL about new values of columns; `given` is the SQL of a column's new value, by its name.
+
+def differ(columns: Collection[str], given: str = "%s") -> str:
+    """The condition that a lead has other values in these columns."""
+    return " OR ".join(f"{column} IS DISTINCT FROM {given.format(column)}" if SIZED.get(column) != "jsonb" else
+                       f"{column}::text IS DISTINCT FROM {given.format(column)}::jsonb::text"  # 1 is not 1.0
+                       for column in columns) or "false"
 
 
-def _fits(columns):
+def fits(columns: Collection[str], given: str = "%s") -> str:
     """The condition that a lead is no larger than it may be once it has new values of these columns, or is no larger
     than before; its parameters are twice those of `_sized`."""
-    given = [column for column in SIZED if column in columns]
-    return f"({_size(columns, SIZED)} <= {LARGEST} OR NOT ({_differs(given)}))" if given else "true"
+    large = [column for column in SIZED if column in columns]
+    size = size_of(columns, given, SIZED)
+    return f"({size} <= {LARGEST} OR NOT ({differ(large, given)}))" if large else "true"
 
 
-def _size(columns, otherwise):
-    """What PostgreSQL makes of the columns of SIZED, in bytes: of a parameter for each in `columns`, of the row for
-    others in `otherwise`. Its text, since numbers may be longer in it than the bytes that they are stored in."""
-    sizes = [f"octet_length(%s::{SIZED[column]}::text)" if column in columns else f"octet_length({column}::text)"
-             for column in SIZED if column in columns or column in otherwise]
+def size_of(columns: Collection[str], given: str = "%s", otherwise: Collection[str] = ()) -> str:
+    """What PostgreSQL makes of the columns of SIZED, in bytes: of the new values of `columns`, of the row's for others
+    in `otherwise`. Of their text, since numbers may be longer in it than the bytes that they are stored in."""
+    sizes = [f"octet_length({given.format(column)}::{SIZED[column]}::text)" if column in columns else
+             f"octet_length({column}::text)" for column in SIZED if column in columns or column in otherwise]
     return " + ".join(sizes) or "0"
 
 

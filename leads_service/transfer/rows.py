@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 
 from leads_service.contract.fields import misread_keys
 from leads_service.contract.lead import LEAD_COLUMNS, LeadBody
-from leads_service.contract.problems import Problem, validation_problem
+from leads_service.contract.problems import Problem, detail_of
 from leads_service.contract.sentences import Sentence
 from leads_service.contract.strict_json import MAX_VALUES, parse_json
 from leads_service.contract.vocabulary import ACCEPTED_STATUSES, fold, parse_uuid
@@ -19,7 +19,7 @@ from leads_service.transfer.files.columns import column_of, is_legacy, meanings_
 from leads_service.transfer.sources import Fault, Row, Source, SourceError
 
 _NAMESPACE = uuid.UUID("6a3f5f0e-8d0b-5b7e-9c7d-0f6c1e2d3b4a")  # of the ids of rows that bring none
-_PLANNED = 100_000  # headings, of all sets of them, whose meanings are remembered; each NDJSON row may have its own
+_PLANNED = 100_000  # headings, of sets beside the source's, whose meanings are remembered: each NDJSON row may have one
 _TAKEN_KEY = Sentence("notes a déjà une clé « {key} » avec une autre valeur.",
                       "notes already has a key {key} with another value.")
 _NO_COLUMN = Sentence("Il n'y a pas de colonne {key}.", "There is no column {key}.")
@@ -65,9 +65,6 @@ class Reader:
         # Two companies may bring the same row.
         self._namespace = uuid.uuid5(_NAMESPACE, str(company_id)) if company_id else _NAMESPACE
         self._plans, self._planned = {}, 0
-        self._legacy_notes = source.legacy_notes
-        if source.legacy_notes is None:
-            self._legacy_notes = any(is_legacy(heading) for heading in source.headings)
         self._defaults = {}
         for key, value in defaults.items():
             if column_of(key) is None:
@@ -79,7 +76,10 @@ class Reader:
             if self._words[fold(word)] is None:
                 raise SourceError(_NO_MEANING.format(word=meaning, known=ACCEPTED_STATUSES))
         self._now = dt.datetime.now(dt.UTC)
-        self._plan(tuple(source.headings))
+        plan = self._plan(tuple(source.headings))
+        self._legacy_notes = source.legacy_notes
+        if source.legacy_notes is None:
+            self._legacy_notes = not all(told for _, _, told in plan)
 
     @property
     def unknown(self) -> dict[str, int]:
@@ -150,14 +150,16 @@ class Reader:
                               "updated_at": lead["created_at"], **lead}, frozenset(given), bool(own_id))
 
     def _plan(self, headings):
-        """(heading, meaning, whether the report names it) of each heading, worked out once for all such rows."""
+        """(heading, meaning, whether the report names it) of each heading, worked out once for all such rows: those of
+        the source, which come first, and others while they are few."""
         if headings not in self._plans:
             meanings = meanings_of(headings)
             for heading, meaning in meanings.items():
                 if meaning:
                     self.understood.became(heading, meaning if meaning in LEAD_COLUMNS else "name")
-            plan = [(heading, meaning, not is_legacy(heading)) for heading, meaning in meanings.items()]
-            self._planned += len(plan)
+            plan = [(heading, meaning, bool(meaning) or not is_legacy(heading))
+                    for heading, meaning in meanings.items()]
+            self._planned += len(plan) if self._plans else 0
             if self._planned > _PLANNED:
                 return plan
             self._plans[headings] = plan
@@ -284,7 +286,7 @@ def _activities(cell):
 
 
 def _fault(errors):
-    detail = validation_problem(errors).detail
+    detail = detail_of(errors)
     said = {field: " ".join(messages) for field, messages in detail.items()}
     message = "; ".join(said.values() if len(said) == 1 else (f"{field}: {words}" for field, words in said.items()))
     return Fault("; ".join(detail), "validation_failed", message)

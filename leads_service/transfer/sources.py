@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from leads_service.contract.sentences import Sentence, in_language
-from leads_service.transfer.files.columns import meanings_of
+from leads_service.transfer.files.columns import meaning_of
 
 MAX_RECORD = 32 * 2**20  # characters of one CSV record or JSON item; what is longer is an unterminated quote
 REJECT_HEADING = ["line", "column", "code", "message"]
 NAMED = 100  # headings, and words of a column, that a report names; all are counted
+_NAMING = {"name", "first_name", "last_name", "contact", "company"}  # the meanings of which a lead's name can be made
 _MAX_HEADINGS = 200_000
 _COUNTED = 10_000  # different ones that are told apart
 
@@ -115,7 +116,7 @@ class Source:
 
 def check_headings(headings: list[str]) -> None:
     """Raise SourceError unless the headings name what a lead's name can be made of."""
-    if not {"name", "first_name", "last_name", "contact", "company"} & set(meanings_of(headings).values()):
+    if not any(meaning_of(heading) in _NAMING for heading in headings):
         raise SourceError(_NO_HEADER.format(found=", ".join(headings)[:200]))
 
 

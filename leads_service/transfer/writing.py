@@ -11,7 +11,7 @@ import psycopg2
 from peewee import DataError, IntegrityError
 
 from leads_service.contract.lead import LEAD_COLUMNS
-from leads_service.contract.problems import PROBLEMS, Problem
+from leads_service.contract.problems import PROBLEMS, Problem, unknown_row
 from leads_service.contract.sentences import Sentence
 from leads_service.database.failures import database_problem, retrying
 from leads_service.database.pool import Database
@@ -272,7 +272,7 @@ class Writer:
                 rows = self._database.execute_sql(
                     f"SELECT number FROM leads_incoming i WHERE {column} IS NOT NULL AND ({unknown}) ORDER BY number",
                     parameters).fetchall()
-                fault = Fault(column, "foreign_key", PROBLEMS["foreign_key"].sentence.format(field=column))
+                fault = Fault(column, "foreign_key", unknown_row(column).sentence)
                 orphans |= {number: fault for (number,) in rows}
         return orphans
 

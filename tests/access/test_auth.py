@@ -58,7 +58,7 @@ ROUTES = {
     ("GET", "leads.leads_by_source"): ("/leads/source/web", None, f"{READERS} 200"),
     ("GET", "leads.get_lead"): (f"/leads/{LEAD}", None, f"{READERS} 404"),
     ("GET", "figures.stats"): ("/leads/stats?by=owner", None, f"{READERS} 200"),
-    ("GET", "figures.stage_times"): (f"/leads/stage-since?id={LEAD}", None, f"{READERS} 200"),
+    ("GET", "figures.stage_times"): (f"/leads/stages?id={LEAD}", None, f"{READERS} 200"),
     ("POST", "leads.create_lead"): ("/leads/", NEW, "401 401 401 403 403 201 201 201 201"),
     ("PUT", "leads.update_lead"): (f"/leads/{LEAD}", NEW, f"{EDITORS} 404"),
     ("PATCH", "leads.update_lead"): (f"/leads/{LEAD}", NEW, f"{EDITORS} 404"),

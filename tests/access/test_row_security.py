@@ -14,7 +14,6 @@ from leads_service import config
 from leads_service.access import keys, row_security
 from leads_service.access.callers import Role
 from leads_service.app import create_app
-from leads_service.database import migrator
 from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import Database, database
 from leads_service.web.description.route import promise
@@ -44,11 +43,9 @@ def make_role(server_url):
 
 
 @pytest.fixture(scope="module")
-def own_database(make_database, make_role):
+def own_database(make_migrated, make_role):
     """The owner's URL of a database, and the role that row security holds there."""
-    url = make_database()
-    with connected(url) as own:
-        list(migrator.up(own))
+    url = make_migrated()
     return url, make_role(url=url)
 
 

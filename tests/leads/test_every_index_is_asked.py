@@ -5,11 +5,12 @@ import uuid
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from leads_service.contract.lists import ListQuery, Selection, load_query
+from leads_service.contract.lists import FEED_START, ListQuery, Selection, load_query
 from leads_service.database import migrator
 from leads_service.database.pool import Database, reads_from
 from leads_service.leads.figures.stats import figures
 from leads_service.leads.pages import page
+from leads_service.leads.past.changes import changes_after
 from leads_service.leads.past.history import deleted_leads
 from real.postgres import connected, sql
 
@@ -49,14 +50,14 @@ ASKED = {
     "uq_leads_email_lower": "SELECT id FROM leads WHERE lower(email) = lower('7@x.fr')",
     "leads_pkey": "SELECT FROM leads WHERE id = gen_random_uuid()",
     "leads_history_pkey": f"SELECT FROM leads_history WHERE lead_id = '{COMPANY}' ORDER BY number DESC LIMIT 1",
-    "idx_leads_history_feed": "SELECT number FROM leads_history WHERE transaction < '9' ORDER BY transaction, number "
-                              "LIMIT 9",
+    "idx_leads_history_feed": FEED_START,  # the feed from there on
     "idx_leads_history_run": f"SELECT DISTINCT lead_id FROM leads_history WHERE run = '{COMPANY}' ORDER BY lead_id",
     "idx_leads_history_deleted": None,  # all deleted leads
     "idx_leads_history_deleted_company": COMPANY,  # those of this company
 }
 # Index → whose figures read it.
-OF_FIGURES = {"idx_leads_history_stage": None, "idx_leads_history_converted": None, "idx_leads_history_came": COMPANY}
+OF_FIGURES = {"idx_leads_figures": None, "idx_leads_valued": None, "idx_leads_history_stage": None,
+              "idx_leads_history_converted": None, "idx_leads_history_came": COMPANY}
 PROMISED = {"idx_leads_source_created"}  # to others who read the table; the service has idx_leads_source
 
 
@@ -107,14 +108,17 @@ def test_every_index_is_asked(explaining, index, asked):
     own = explaining
     if asked in (None, COMPANY):
         deleted_leads(asked, 9, None)
+    elif asked == FEED_START:
+        changes_after(asked, Selection((), None), "+33", None, 9)  # whatever other tests' transactions hold back
     elif asked.startswith(("SELECT", "DELETE")):
         own.execute_sql(asked)
     else:
         pairs = [pair.split("=") for pair in asked.replace("%23", "#").split("&") if "=" in pair]
         page(load_query(ListQuery(), MultiDict(pairs)), "+33", COMPANY if asked == "company_id" else None)
     assert f" {index} " in own.plans, own.plans
-    # An order is read from its index; at most the rows of one span are put in order (an incremental sort).
-    assert "q=" in str(asked) or "->  Sort " not in own.plans, own.plans
+    # An order is read from its index; at most the rows of one span are put in order (an incremental sort). The feed
+    # sorts the fields of a lead.
+    assert "q=" in str(asked) or asked == FEED_START or "->  Sort " not in own.plans, own.plans
 
 
 @pytest.mark.parametrize(("index", "company"), OF_FIGURES.items())
@@ -127,3 +131,9 @@ def test_no_index_is_unheard_of(filled_url):
     found = {name for (name,) in sql(filled_url, "SELECT indexrelid::regclass::text FROM pg_index "
                                                  "WHERE indrelid IN ('leads'::regclass, 'leads_history'::regclass)")}
     assert found == ASKED.keys() | OF_FIGURES.keys() | PROMISED
+
+
+def test_a_company_s_figures_ask_no_index_of_all_leads(explaining):
+    figures("owner", Selection((("next_step", "overdue"),), None), "+33", COMPANY)
+    assert "idx_leads_company_span" in explaining.plans
+    assert not {"idx_leads_next_step", "idx_leads_valued", "idx_leads_figures"} & set(explaining.plans.split())

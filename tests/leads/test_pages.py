@@ -5,9 +5,8 @@ import urllib.parse
 
 import pytest
 
-from leads_service.database import migrator
 from real.client import Caller
-from real.postgres import connected, sql
+from real.postgres import sql
 from real.service import service
 
 ROWS = 30_000
@@ -49,11 +48,9 @@ SORTS = {"created_at": "created_at, id", "-created_at": "created_at DESC, id DES
 
 
 @pytest.fixture(scope="module")
-def large(make_database, tmp_path_factory):
+def large(make_migrated, tmp_path_factory):
     """(a service, the URL of its database), which holds ROWS leads."""
-    url = make_database()
-    with connected(url) as own:
-        list(migrator.up(own))
+    url = make_migrated()
     sql(url, FILL)
     for sort, order in SORTS.items():  # sorted once for all selections
         sql(url, f'CREATE TABLE "{sort}" AS SELECT * FROM leads ORDER BY {order}')

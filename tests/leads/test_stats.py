@@ -176,7 +176,7 @@ def test_days_are_those_of_the_history(api, db_url):
     assert tuple(data["whole"]["days_to_convert"].values()) == (10, 35, 2, 0)
     assert data["history_from"] == sql(db_url, "SELECT min(at) FROM leads_history")[0][0].isoformat()
 
-    since = api.call("GET", "/leads/stage-since?" + "&".join(f"id={each}" for each in (*leads, before, uuid.uuid4())))
+    since = api.call("GET", "/leads/stages?" + "&".join(f"id={each}" for each in (*leads, before, uuid.uuid4())))
     # Each by its last change, save the one that was changed in another field since.
     moments = {lead: api.get(f"/leads/{lead}/history").data[lead == leads[1]]["at"] for lead in leads}
     assert {lead: at and dt.datetime.fromisoformat(at) for lead, at in since.data.items()} == {
@@ -214,8 +214,8 @@ def test_a_lead_that_was_brought_back_and_one_that_has_another_s_id(api, db_url)
     ("", ["id"]), ("id=x", ["id"]), ("id=", ["id"]), ("limit=1", ["id", "limit"]),
     ("&".join(f"id={uuid.uuid4()}" for _ in range(101)), ["id"])])
 def test_ids_are_judged(api, query, names):
-    assert sorted(failed(api.get(f"/leads/stage-since?{query}"), 422, "validation_failed")["detail"]) == names
-    assert api.call("DELETE", "/leads/stage-since").status == 405
+    assert sorted(failed(api.get(f"/leads/stages?{query}"), 422, "validation_failed")["detail"]) == names
+    assert api.call("DELETE", "/leads/stages").status == 405
 
 
 def test_a_company_s_figures(db_url):
@@ -245,7 +245,7 @@ def test_a_company_s_figures(db_url):
         assert data["whole"]["count"] == 2
         assert days_of(call("all", "GET", "/leads/stats?by=stage"), "days_to_convert", "won") == (0, 0, 1, 0)
         assert call("ours", "GET", "/leads/stats?by=owner&owner=L%C3%A9a")["whole"]["count"] == 0
-        asked = f"/leads/stage-since?id={stayed}&id={came}&id={others}"
+        asked = f"/leads/stages?id={stayed}&id={came}&id={others}"
         found = call("ours", "GET", asked)
         assert found.keys() == {stayed, came}
         assert found[came] is None

@@ -76,12 +76,13 @@ def connected(url):
 
 @contextlib.contextmanager
 def databases(server_url):
-    """A function that makes an empty database on a server and gives its URL; a server that stays has all dropped."""
+    """A function that makes a database on a server, empty or like the one of a URL that nobody is connected to, and
+    gives its URL; a server that stays has all dropped."""
     made = []
 
-    def make():
+    def make(like=None):
         name = f"leads_test_{uuid.uuid4().hex[:12]}"
-        sql(server_url, f"CREATE DATABASE {name}")
+        sql(server_url, f"CREATE DATABASE {name} TEMPLATE {parse_dsn(like)['dbname'] if like else 'template1'}")
         made.append(name)
         return urllib.parse.urlsplit(server_url)._replace(path=f"/{name}").geturl()
 

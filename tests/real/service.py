@@ -1,8 +1,6 @@
 """The service as an operator starts it: gunicorn and `flask leads …`."""
 
-import atexit
 import contextlib
-import multiprocessing
 import os
 import secrets
 import socket
@@ -13,13 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from flask.cli import main
 
 from real.client import Caller
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["real.service", "leads_service.app"])
+from real.forks import ROOT, Fork
 
 
 def free_port():
@@ -54,10 +48,14 @@ def service(log_file, *arguments, **environ):
     port = free_port()
     inherited = {name: value for name, value in os.environ.items()
                  if not name.startswith("LEADS_") and name not in ("DATABASE_URL", "WEB_CONCURRENCY")}
-    with open(log_file, "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", *arguments], cwd=ROOT, stdout=log, stderr=log,
-            env=inherited | {name: str(value) for name, value in environ.items()}, start_new_session=True)
+    environ = inherited | {name: str(value) for name, value in environ.items()}
+    arguments = ["-b", f"127.0.0.1:{port}", *arguments]
+    if "PYTEST_VERSION" in os.environ:
+        process = Fork("gunicorn", arguments, environ, log_file, log_file)
+    else:  # what is measured has loaded itself
+        with open(log_file, "ab") as log:
+            process = subprocess.Popen([sys.executable, "-m", "gunicorn", *arguments], cwd=ROOT, stdout=log, stderr=log,
+                                       env=environ, start_new_session=True)
     caller = Caller(f"127.0.0.1:{port}")
     try:
         wait_until_up(process, caller, log_file)
@@ -78,29 +76,8 @@ def wait_until_up(process, caller, log_file):
 
 
 def flask(*arguments, **environ):
-    """Run `flask leads …` as an operator would, in a process of its own; gives what subprocess.run gives.
-
-    The processes are forks of one that has loaded the application and done nothing yet: loading it takes several times
-    as long as most commands.
-    """
+    """Run `flask leads …` as an operator would, in a process of its own; gives what subprocess.run gives."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LEADS_")}
     with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
-        given = inherited | {name: str(value) for name, value in environ.items()}
-        process = _FORKS.Process(target=_command, args=([*map(str, arguments)], given, out.name, err.name))
-        process.start()
-        process.join(120)
-        assert process.exitcode is not None, f"flask leads {arguments} has not ended"
-        return subprocess.CompletedProcess(arguments, process.exitcode, out.read(), err.read())
-
-
-def _command(arguments, environ, out, err):
-    os.chdir(ROOT)
-    os.environ.clear()
-    os.environ.update(environ)
-    for stream, path in ((sys.stdout, out), (sys.stderr, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), stream.fileno())
-    sys.argv = ["flask", "leads", *arguments]
-    try:
-        main()
-    finally:
-        atexit._run_exitfuncs()  # which a fork leaves out: the embedded server would stay
+        status = Fork("flask", ["leads", *arguments], inherited | environ, out.name, err.name).wait(120)
+        return subprocess.CompletedProcess(arguments, status, out.read(), err.read())

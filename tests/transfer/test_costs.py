@@ -9,7 +9,7 @@ from leads_service.contract.lead import LeadBody
 from leads_service.contract.problems import Problem
 from leads_service.contract.strict_json import MAX_VALUES, parse_json
 from leads_service.transfer import importing, rows
-from leads_service.transfer.files import csv_rows, json_rows
+from leads_service.transfer.files import columns, csv_rows, json_rows
 from leads_service.transfer.files.reading import read
 from leads_service.transfer.importing import ImportStopped, import_leads
 from leads_service.transfer.rows import Reader
@@ -159,3 +159,14 @@ def test_headings_of_every_row_are_not_all_remembered(monkeypatch):
     assert sum(reader.read(row).lead["notes"] == {f"a{number}": 1, f"b{number}": 2}
                for number, row in enumerate(source.rows)) == 2000
     assert sum(map(len, reader._plans)) <= 1000
+
+
+def test_headings_are_looked_up_once_for_all_rows_however_many_they_are(monkeypatch):
+    looked_up, meaning_of = [], columns.meaning_of
+    monkeypatch.setattr(rows, "_PLANNED", 10)
+    monkeypatch.setattr(columns, "meaning_of", lambda heading: looked_up.append(heading) or meaning_of(heading))
+    source = read(io.BytesIO(("name" + "".join(f",c{number}" for number in range(1000)) + "\n"
+                              + 5 * ("x" + ",1" * 1000 + "\n")).encode()))
+    reader = Reader(source, LeadBody(), {}, None)
+    assert [len(reader.read(row).lead["notes"]) for row in source.rows] == 5 * [1000]
+    assert len(looked_up) < 2010  # for the delimiter and for the rows

@@ -18,7 +18,7 @@ from psycopg2.extensions import parse_dsn
 
 from leads_service import config
 from leads_service.app import create_app
-from leads_service.database import migrator, pool
+from leads_service.database import pool
 from leads_service.database.failures import database_problem
 from leads_service.database.pool import MARGIN, database
 from real.client import is_unavailable
@@ -220,11 +220,9 @@ def test_a_server_that_takes_no_more_connections(db_url):
 
 
 @pytest.fixture
-def small_disk(make_database):
+def small_disk(make_migrated):
     """A migrated database whose leads are on a disk of 4 MB; its URL and the disk."""
-    url = make_database()
-    with connected(url) as own:
-        list(migrator.up(own))
+    url = make_migrated()
     data = Path(sql(url, "SHOW data_directory")[0][0])
     if os.getuid() != 0 or not data.exists():
         pytest.skip("takes root on the server's machine, to mount a disk")

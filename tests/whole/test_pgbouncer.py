@@ -103,6 +103,7 @@ def test_import_and_export(pooled, direct_url):
         city = "Lille" if outcome == "updated" else "Aix"
         reply = pooled.call("POST", f"/leads/import{query}", headers={"Content-Type": "text/csv"},
                             raw="name,email,created_at,city\n" + "".join(rows[:count]).replace("Aix", city))
+        assert reply.status == 200, reply
         assert reply.data[outcome] == count, reply
     exported = pooled.get("/leads/export", format="ndjson").body
     assert exported.count(b'"created_at":"2025-10-31T14:30:00+00:00"') == 5001

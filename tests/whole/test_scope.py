@@ -10,7 +10,6 @@ import pytest
 from leads_service.access import keys, row_security
 from leads_service.contract.lead import LeadBody
 from leads_service.contract.lists import SORTS, Selection
-from leads_service.database import migrator
 from leads_service.leads.filters import conditions_of, selected
 from leads_service.transfer import importing, writing
 from leads_service.transfer.files.reading import read
@@ -37,12 +36,11 @@ class Keyed(Caller):
 
 
 @pytest.fixture(scope="module", params=["plain", "row security"])
-def serving(request, make_database, tmp_path_factory):
+def serving(request, make_migrated, tmp_path_factory):
     """(the database's URL, callers by name) of a service with keys."""
-    url = make_database()
+    url = make_migrated()
     environ, role = {"DATABASE_URL": url}, f"leads_role_{uuid.uuid4().hex[:8]}"
     with connected(url) as own:
-        list(migrator.up(own))
         if request.param == "row security":
             sql(url, f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
             row_security.enable(own, role)

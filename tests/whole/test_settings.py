@@ -10,8 +10,7 @@ import sys
 
 import pytest
 
-from leads_service.database import migrator
-from real.postgres import connected, sql
+from real.postgres import sql
 from real.service import ROOT, free_port, service
 
 ERP = "https://erp.example.com"
@@ -119,10 +118,8 @@ def test_no_origin_is_allowed_by_default(running):
         assert not cors_headers(reply)
 
 
-def test_with_json_logs_every_line_is_json(make_database, tmp_path):
-    url = make_database()
-    with connected(url) as own:
-        list(migrator.up(own))
+def test_with_json_logs_every_line_is_json(make_migrated, tmp_path):
+    url = make_migrated()
     sql(url, """CREATE FUNCTION break_down() RETURNS trigger LANGUAGE plpgsql AS $$
                 BEGIN RAISE EXCEPTION 'broken on purpose'; END $$""")
     sql(url, "CREATE TRIGGER breaks BEFORE INSERT ON leads FOR EACH ROW EXECUTE FUNCTION break_down()")

@@ -5,51 +5,66 @@ is so since it was created, if the history goes that far back: it has every chan
 takes none from its middle. What was before a lead came to a company is not the company's to know.
 """
 
+import datetime as dt
 import uuid
 
 from leads_service.contract.vocabulary import CONVERTED
-from leads_service.database.pool import select
+from leads_service.database.pool import first, select
 from leads_service.leads.filters import of_company, where
 
-# Where the history begins: every change of a lead since then is kept.
-HISTORY_FROM = "(SELECT at FROM leads_history ORDER BY transaction, number LIMIT 1)"
 # As the indexes of migrations/0012_next_steps.py have them.
-_MOVED = "(h.after ? 'stage' OR (h.op = 'restore' AND h.before IS NULL))"
-_CONVERTED = f"h.after ->> 'status' = '{CONVERTED}'"
+MOVED = "(h.after ? 'stage' OR (h.op = 'restore' AND h.before IS NULL))"
+CONVERSION = f"h.after ->> 'status' = '{CONVERTED}'"
 _CAME = "came.after ? 'company_id'"
-# A source says when a lead was created elsewhere; of what became of it until it was imported, the history has nothing.
-_IMPORTED = ("EXISTS (SELECT FROM leads_history i WHERE i.lead_id = mine.id AND i.run IS NOT NULL AND i.op = 'create' "
-             "AND i.at > mine.created_at + interval '1 day')")
+_BEGINS = "SELECT at FROM leads_history ORDER BY transaction, number LIMIT 1"
 
 
-def with_stage_times(leads: str, company_id: uuid.UUID | None, converted: bool = False) -> tuple[str, str]:
-    """SQL to stand behind FROM: the rows of `leads`, SQL of a subquery that has at least id, status and created_at, as
-    `mine`; and SQL of the moment since when `mine` is in its stage, null where nobody knows. `converted`: beside it,
-    `converted.at` is when its status became what it is, of the leads that are converted."""
-    joined = f"{leads} AS mine LEFT JOIN ({_last(_MOVED, company_id)}) AS moved ON moved.lead_id = mine.id"
-    if converted:
-        joined += (f" LEFT JOIN ({_last(_CONVERTED, company_id)}) AS converted ON converted.lead_id = mine.id "
-                   f"AND mine.status = '{CONVERTED}' AND converted.at >= mine.created_at")
-    came = f"OR EXISTS (SELECT FROM leads_history came WHERE came.lead_id = mine.id AND {_CAME})" if company_id else ""
-    # An id may have had another life before.
-    return joined, (f"CASE WHEN moved.at >= mine.created_at THEN moved.at WHEN mine.created_at BETWEEN "
-                    f"{HISTORY_FROM} AND now() AND NOT ({_IMPORTED} {came}) THEN mine.created_at END")
+def history_from() -> dt.datetime | None:
+    """Where the history begins: every change of a lead since then is kept. None: there is none."""
+    return first(select(_BEGINS))
+
+
+def last_changes(kind: str, company_id: uuid.UUID | None) -> str:
+    """SQL to stand behind LATERAL, of the last change of this kind of each lead, its lead_id and at. For a company it
+    is asked of each of its `leads`, none of before they came: what it costs tells nothing of others."""
+    if company_id:
+        return (f"SELECT h.lead_id, h.at FROM leads_history h WHERE h.lead_id = leads.id AND {_own(kind, company_id)} "
+                "ORDER BY h.number DESC LIMIT 1")
+    # Both descending, as an index is read from its end.
+    return (f"SELECT DISTINCT ON (h.lead_id) h.lead_id, h.at FROM leads_history h WHERE {_own(kind, company_id)} "
+            "ORDER BY h.lead_id DESC, h.number DESC")
+
+
+def known_since_created(company_id: uuid.UUID | None) -> str:
+    """The SQL condition that one of `leads` is in its stage since it was created; its parameter is `history_from()`.
+
+    An id may have had another life before. A source says when a lead was created elsewhere; of what became of it until
+    it was imported, the history has nothing.
+    """
+    came = (f" AND NOT EXISTS (SELECT FROM leads_history came WHERE came.lead_id = leads.id AND {_CAME})"
+            if company_id else "")
+    return ("created_at BETWEEN %s AND now() "
+            f"AND NOT EXISTS (SELECT FROM leads_history h WHERE h.lead_id = leads.id AND {MOVED} "
+            "AND h.at >= leads.created_at) "
+            "AND NOT EXISTS (SELECT FROM leads_history h WHERE h.lead_id = leads.id AND h.run IS NOT NULL "
+            f"AND h.op = 'create' AND h.at > leads.created_at + interval '1 day'){came}")
 
 
 def stage_since(ids: list[uuid.UUID], company_id: uuid.UUID | None) -> dict[str, str | None]:
     """Since when each of the leads with these ids is in its stage: ISO 8601, None where the history does not know.
     Those that are not there, or another company's, are left out."""
     met, parameters = where(of_company(company_id))
-    leads = f"(SELECT id, created_at FROM leads WHERE id = ANY (%s::uuid[]) AND {met})"
-    joined, since = with_stage_times(leads, company_id)
-    found = select(f"SELECT mine.id::text, {since} FROM {joined}", [[str(each) for each in ids], *parameters])
+    found = select(
+        f"SELECT id::text, coalesce(moved.at, CASE WHEN {known_since_created(company_id)} THEN created_at END) "
+        f"FROM (SELECT id, created_at FROM leads WHERE id = ANY (%s::uuid[]) AND {met}) AS leads LEFT JOIN LATERAL ("
+        f"SELECT h.at FROM leads_history h WHERE h.lead_id = leads.id AND h.at >= leads.created_at "
+        f"AND {_own(MOVED, company_id)} ORDER BY h.number DESC LIMIT 1) AS moved ON true",
+        [history_from(), [str(each) for each in ids], *parameters])
     return {lead_id: at and at.isoformat() for lead_id, at in found}
 
 
-def _last(kind, company_id):
-    """The last change of this kind of each lead, none of before it came to the company."""
-    own = (f" AND NOT EXISTS (SELECT FROM leads_history came WHERE came.lead_id = h.lead_id AND came.number > h.number "
-           f"AND {_CAME})") if company_id else ""
-    # Both descending, as an index is read from its end.
-    return (f"SELECT DISTINCT ON (h.lead_id) h.lead_id, h.at FROM leads_history h WHERE {kind}{own} "
-            "ORDER BY h.lead_id DESC, h.number DESC")
+def _own(kind, company_id):
+    if not company_id:
+        return kind
+    return (f"{kind} AND NOT EXISTS (SELECT FROM leads_history came WHERE came.lead_id = h.lead_id "
+            f"AND came.number > h.number AND {_CAME})")

@@ -1,7 +1,8 @@
 """Figures of the leads that a caller means: of all of them, and by a field's values or the months of their creation.
 
-One pass over the leads counts them by value and by whole days; sums, shares and percentiles are worked out from those
-counts, which are thousands where leads are millions.
+One statement counts them by value, each count by the index that has it: the leads and the converted ones, by an index
+alone where there is one of the field and the status; then those few that have a value or an overdue step, and those
+whose days the history knows, by whole days. Sums and percentiles are worked out from those counts.
 """
 
 import datetime as dt
@@ -10,38 +11,49 @@ from typing import NamedTuple
 
 from leads_service.contract.lists import MONTH, Selection
 from leads_service.contract.vocabulary import CONVERTED, STAGES, STATUSES
-from leads_service.database.pool import first, select
-from leads_service.leads.figures.stages import HISTORY_FROM, with_stage_times
+from leads_service.database.pool import select
+from leads_service.leads.figures.stages import CONVERSION, MOVED, history_from, known_since_created, last_changes
 from leads_service.leads.filters import NEXT_STEP, all_selected, calendar, conditions_of
 
 MOST_VALUES = 100
 _ORDERS = {"stage": STAGES, "status": STATUSES}
 
-# Counted by `staying`, the days in the stage, and `taking`, the days from creation to conversion; whole ones, and null
-# where nobody knows. A day has 24 hours.
+# Counted by `staying`, the days in the stage, and `taking`, the days from creation to conversion: `known` leads. A day
+# has 24 hours. Values are asked by their range, which all of them are in: PostgreSQL takes what is in a range for few,
+# and so reads the index of the leads that have one.
 _COUNTED = """
-    SELECT mine.key, mine.is_converted, {staying} AS staying, {taking} AS taking, count(*) AS leads,
-           count(*) FILTER (WHERE mine.is_overdue) AS overdue, sum(mine.value) AS value
-    FROM {joined} GROUP BY 1, 2, 3, 4"""
-_MINE = """(
-    SELECT id, status, created_at, {key} AS key, coalesce(status = %s, false) AS is_converted,
-           {next_step} < %s AS is_overdue, leads_estimated_value(notes) AS value FROM {leads})"""
+    SELECT {key} AS key, NULL::int AS staying, NULL::int AS taking, NULL::bigint AS known, count(*) AS leads,
+           count(*) FILTER (WHERE status = '{converted}') AS converted, NULL::bigint AS overdue, NULL::numeric AS value
+    FROM {leads} GROUP BY 1
+    UNION ALL SELECT {key}, NULL, NULL, NULL, NULL, NULL, count(*) FILTER (WHERE {next_step} < %s),
+                     sum(leads_estimated_value(notes))
+    FROM {leads} AND (leads_estimated_value(notes) BETWEEN -1e15 AND 1e15 OR {next_step} < %s) GROUP BY 1
+    UNION ALL SELECT {key}, date_part('day', now() - created_at)::int AS days, NULL, count(*), NULL, NULL, NULL, NULL
+    FROM {leads} AND {known_since_created} GROUP BY 1, days
+    UNION ALL SELECT {key}, date_part('day', now() - moved.at)::int AS days, NULL, count(*), NULL, NULL, NULL, NULL
+    FROM (SELECT * FROM {leads}) AS leads JOIN LATERAL ({moved}) AS moved ON lead_id = id AND moved.at >= created_at
+    GROUP BY 1, days
+    UNION ALL SELECT {key}, NULL, date_part('day', converted.at - created_at)::int AS days, count(*), NULL, NULL, NULL,
+                     NULL
+    FROM (SELECT * FROM {leads}) AS leads JOIN LATERAL ({conversions}) AS converted
+         ON status = '{converted}' AND lead_id = id AND converted.at >= created_at GROUP BY 1, days"""
 _SUMS = """
-    SELECT key, grouping(key) = 1 AS whole, sum(leads) AS leads, sum(value) AS value,
-           sum(leads) FILTER (WHERE is_converted) AS converted, sum(overdue) AS overdue
+    SELECT key, grouping(key) = 1 AS whole, sum(leads) AS leads, sum(value) AS value, sum(converted) AS converted,
+           sum(overdue) AS overdue
     FROM counted GROUP BY GROUPING SETS ((key), ())"""
 # The least number of days that half, and nine in ten, of those whose days are known do not exceed.
 _PERCENTILES = """
     SELECT key, whole, min({days}) FILTER (WHERE 2 * upto >= known) AS median,
            min({days}) FILTER (WHERE 10 * upto >= 9 * known) AS p90, max(known) AS known
-    FROM (SELECT *, sum(leads) OVER (PARTITION BY whole, key ORDER BY {days}) AS upto,
+    FROM (SELECT whole, key, {days}, sum(leads) OVER (PARTITION BY whole, key ORDER BY {days}) AS upto,
                  sum(leads) OVER (PARTITION BY whole, key) AS known
-          FROM (SELECT key, grouping(key) = 1 AS whole, {days}, sum(leads) AS leads FROM counted
+          FROM (SELECT key, grouping(key) = 1 AS whole, {days}, sum(known) AS leads FROM counted
                 WHERE {days} IS NOT NULL GROUP BY GROUPING SETS ((key, {days}), ({days}))) AS by_days) AS summed
     GROUP BY key, whole"""
 # Put together by a UNION, because a value may be null, and no join of nulls is quick.
 _ALL = f"""
-    WITH counted AS MATERIALIZED ({{counted}})
+    WITH counted AS MATERIALIZED (
+        SELECT {{value}} AS key, staying, taking, known, leads, converted, overdue, value FROM ({{counted}}) AS parts)
     SELECT whole, {{text}}, max(leads)::bigint, coalesce(max(value), 0)::float8, coalesce(max(converted), 0)::bigint,
            coalesce(max(overdue), 0)::bigint, max(t_median), max(t_p90), coalesce(max(t_known), 0)::bigint,
            max(s_median), max(s_p90), coalesce(max(s_known), 0)::bigint
@@ -90,25 +102,24 @@ def figures(by: str, selection: Selection, phone_prefix: str, company_id: uuid.U
     """The figures of the selected leads of this company (None: of any), by one of GROUPINGS. The values come in the
     order of their vocabulary or of time, else those of the most leads first; null comes last."""
     leads, parameters = all_selected(conditions_of(selection, phone_prefix, company_id))
+    if company_id:  # no condition below is asked of others' leads, as in `selected`
+        leads = f"(SELECT * FROM {leads} OFFSET 0) AS leads WHERE true"
     is_month = by == MONTH
-    key, text = ("date_trunc('month', created_at)", "to_char(key, 'YYYY-MM')") if is_month else (
-        f"nullif({by}, '')", "key")
-    mine = _MINE.format(key=key, next_step=NEXT_STEP, leads=leads)
-    joined, since = with_stage_times(mine, company_id, converted=True)
-    counted = _COUNTED.format(joined=joined, staying=_days("now()", since), taking=_days(
-        "converted.at", "mine.created_at"))
+    # PostgreSQL knows how many quarters of a day there are, and takes months for as many as leads.
+    key, value, text = (("leads_quarter_day(created_at)", "date_trunc('month', key)", "to_char(key, 'YYYY-MM')")
+                        if is_month else (by, "nullif(key, '')", "key"))
+    since, today = history_from(), calendar.today().isoformat()
+    counted = _COUNTED.format(
+        key=key, leads=leads, next_step=NEXT_STEP, converted=CONVERTED, moved=last_changes(MOVED, company_id),
+        conversions=last_changes(CONVERSION, company_id), known_since_created=known_since_created(company_id))
     # Which values are shown where there are too many.
     choice = "key DESC" if is_month else 'max(leads) DESC, key COLLATE "C"'
-    rows = select(_ALL.format(counted=counted, text=text, choice=choice),
-                  [CONVERTED, calendar.today().isoformat(), *parameters]).fetchall()
+    rows = select(_ALL.format(counted=counted, value=value, text=text, choice=choice),
+                  [*parameters, today, *parameters, today, *parameters, since, *parameters, *parameters]).fetchall()
     whole, *values = [_figure(*row) for _, *row in rows]
     values.sort(key=lambda each: _place(by, each))
     others = whole.count - sum(each.count for each in values)
-    return Figures(whole, values, others, first(select(f"SELECT {HISTORY_FROM}")))
-
-
-def _days(end, begin):
-    return f"date_part('day', {end} - {begin})::int"
+    return Figures(whole, values, others, since)
 
 
 def _figure(value, count, estimated, converted, overdue, *days):

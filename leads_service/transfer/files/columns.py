@@ -76,8 +76,12 @@ LEGACY_ONLY = ("next_step_date", "next_step_note", "last_contact", "estimated_va
 _EITHER = ("nom", "name")
 
 
+_SIGNS = re.compile("[^a-z0-9]+")
+_DIGITS = re.compile("[0-9]+")
+
+
 def _bare(heading):
-    return re.sub(r"[^a-z0-9]", "", fold(heading))
+    return _SIGNS.sub("", fold(heading))
 
 
 _MEANINGS = {_bare(column): column for column in LEAD_COLUMNS} | {
@@ -97,7 +101,7 @@ def meaning_of(heading: str) -> str | None:
         return _MEANINGS[bare]
     if "(" in heading:
         bare = _bare(heading.partition("(")[0]) or bare
-    return _MEANINGS.get(bare) or _MEANINGS.get(re.sub(r"[0-9]+", "", bare))
+    return _MEANINGS.get(bare) or _MEANINGS.get(_DIGITS.sub("", bare))
 
 
 def meanings_of(headings: list[str]) -> dict[str, str | None]:

@@ -52,14 +52,14 @@ def promise_of(view: Callable) -> Promise | None:
 
 
 class Segment(BaseConverter):
-    """A part of a path that is an argument: anything but a short word (of letters and dashes), which names a route.
+    """A part of a path that is an argument: anything but a short word, which names a route.
 
     Without it DELETE /leads/export would ask for the lead "export", and the Allow of POST /leads/export would name
     what can be done with a lead.
     """
 
     part_isolating = True
-    regex = r"(?![a-z-]{1,31}\Z)[^/]+"  # a UUID may be all letters, and has 32 of them
+    regex = r"(?![a-z]{1,31}\Z)[^/]+"  # a UUID may be all letters, and has 32 of them
 
 
 class Rest(PathConverter):

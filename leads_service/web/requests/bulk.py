@@ -14,7 +14,7 @@ from leads_service.contract.fields import (
     ONE_OF,
     REQUIRED,
 )
-from leads_service.contract.lead import LONGEST_NAME, TOO_MANY_FIELDS, UNKNOWN
+from leads_service.contract.lead import TOO_MANY_FIELDS, UNKNOWN, shortened
 from leads_service.contract.sentences import Sentence, in_language
 from leads_service.contract.vocabulary import parse_uuid
 from leads_service.leads.bulk import CREATE, DELETE, UPDATE
@@ -43,7 +43,7 @@ def load_bulk(body: object) -> tuple[bool, list[Item]]:
     """Whether it is all or nothing, and the items; raises ValidationError. A null is as a key that is not there."""
     if not isinstance(body, dict):
         raise ValidationError(NOT_OBJECT)
-    errors = {_short(key): [UNKNOWN] for key in [*body][:MAX_NAMED] if key not in ("atomic", "items")}
+    errors = {shortened(key): [UNKNOWN] for key in [*body][:MAX_NAMED] if key not in ("atomic", "items")}
     atomic, items = body.get("atomic") or False, body.get("items")
     if not isinstance(body.get("atomic"), bool | None):
         errors["atomic"] = [NOT_BOOLEAN]
@@ -72,7 +72,7 @@ def _faults(item):
         return [("", TOO_MANY_FIELDS)]
     must, may = _MUST[item["op"]], _MAY[item["op"]]
     given = {key: value for key, value in item.items() if value is not None}
-    return [*((_short(key), UNKNOWN) for key in given if key not in ("op", *must, *may)),
+    return [*((shortened(key), UNKNOWN) for key in given if key not in ("op", *must, *may)),
             *((key, REQUIRED) for key in must if key not in given),
             *((key, NOT_TEXT) for key in ("id", "if_match") if not isinstance(given.get(key, ""), str))]
 
@@ -85,10 +85,6 @@ def _repeats(items):
         lead_id = parse_uuid(item.get("id") or (own if isinstance(own, str) else ""))
         if lead_id and places.setdefault(lead_id, index) != index:
             yield index, places[lead_id]
-
-
-def _short(name):
-    return name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "…"
 
 
 def _told(index, key, sentence):

@@ -45,7 +45,7 @@ def stats():
         "others": found.others, "history_from": found.history_from and found.history_from.isoformat()})
 
 
-@blueprint.get("/stage-since")
+@blueprint.get("/stages")
 @promise(Role.READER, {200: as_json("StageSince", success_of(
     {"type": "object", "additionalProperties": _TIME_OR_NULL}))}, query=StageSinceQuery)
 def stage_times():

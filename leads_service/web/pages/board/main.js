@@ -9,11 +9,12 @@ import { Filters } from "./view/filters.js";
 import { Import } from "./view/imports.js";
 import { begin } from "./model/live.js";
 import { Panel } from "./view/panel.js";
-import { forget, load, may, onUpdate, state, update } from "./model/store.js";
+import { fail, forget, load, may, onUpdate, state, update } from "./model/store.js";
 import { Table } from "./view/table.js";
-import { attempt, question, tell } from "./model/changing.js";
+import { attempt, question, reasonOf, tell } from "./model/changing.js";
 import { language, say, speak } from "./model/words.js";
 
+const AGAIN = 2000; // ms after which a service that was not reached is tried again
 const TYPED = 150; // ms after the last key of a search before it is asked
 
 // What the leads shown depend on; where it is the same as before, nothing is loaded.
@@ -34,7 +35,7 @@ async function show() {
     await begin(); // the feed first: what changes while the leads are on their way is in it
     await load();
   } catch (refusal) {
-    if (refusal.status !== 401) update({ failure: refusal });
+    fail(refusal);
   }
 }
 
@@ -44,7 +45,7 @@ async function enter() {
     update({ caller: data, asked: false, refusedCredential: false, failure: null });
     await show();
   } catch (refusal) {
-    if (refusal.status !== 401) update({ failure: refusal });
+    fail(refusal);
   }
 }
 
@@ -54,15 +55,16 @@ async function retry() {
 }
 
 watch({
-  unreached: () => state.offline || update({ offline: true }),
+  unreached() {
+    update({ offline: true });
+    setTimeout(() => state.caller || !state.offline || enter(), AGAIN); // later on, the feed looks again
+  },
   reached() {
     if (!state.offline) return;
     update({ offline: false });
     tell(say("back"));
-    if (state.caller) {
-      forget();
-      show();
-    } else enter();
+    if (state.caller) show();
+    else enter();
   },
   unauthorized: (hadCredential) => {
     signIn(null);
@@ -130,7 +132,7 @@ function Page() {
   if (state.asked) return html`<${SignIn} />`;
   if (state.failure) {
     return html`<main id="main" class="middle"><div class="box" role="alert">
-      <h1>${say("failed")}</h1><p>${state.failure.message}</p>
+      <h1>${say("failed")}</h1><p>${reasonOf(state.failure)}</p>
       <button class="first" onClick=${retry}>${say("again")}</button>
       ${state.failure.status === 422 && html`<a class="button" href=${addressOf({}, "")} onClick=${follow}>${say("noFilters")}</a>`}
       ${isSignedIn() && html`<button onClick=${() => (signIn(null), update({ asked: true, failure: null }))}>
@@ -146,7 +148,8 @@ function Page() {
     <div class="stage">
       <main id="main" tabindex="-1" aria-busy=${!state.caller}>
         ${!state.caller ? html`<p class="quiet" role="status">${say("loading")}</p>`
-    : isEmpty ? html`<${Welcome} />` : html`<${SHOWN[view]} key=${view} />`}
+    : isEmpty ? html`<${Welcome} />`
+      : view === "import" && !may("admin") ? html`<p class="wrong" role="alert">${say("mayNotImport")}</p>` : html`<${SHOWN[view]} key=${view} />`}
       </main>
       ${lead && state.caller && html`<${Panel} key=${lead} id=${lead} />`}
     </div>

@@ -107,7 +107,7 @@ export async function change(id, changes, happened, base = state.leads.get(id)) 
     try {
       const lead = await write(id, changes, base, before, state.etags.get(id));
       arrange(id, state.leads.get(id));
-      if (lead) tell(happened, () => undo(id, before, changes));
+      if (lead) tell(happened, undoOf(id, before, Object.keys(changes)));
     } catch (refusal) {
       state.leads.set(id, before);
       state.since.set(id, since);
@@ -125,18 +125,20 @@ function whereabouts() {
   return () => ids.forEach(([column, were]) => Object.assign(column, { ids: were }));
 }
 
-// Take the last change back: by the history, or, where that does not reach, by the old values.
-async function undo(id, before, changes) {
-  await attempt(async () => alone(id, async () => {
+// What takes back the change that a lead has just had, of `fields`: by the history where nobody changed it since, otherwise
+// those fields alone, so that others' changes stay.
+function undoOf(id, before, fields) {
+  const [after, etag] = [state.leads.get(id), state.etags.get(id)];
+  return () => attempt(() => alone(id, async () => {
     const { data: past } = await get(`leads/${id}/history?limit=2`);
-    const etag = state.etags.get(id);
-    const answer = past.length > 1
-      ? await post(`leads/${id}/restore`, { to: past[1].change }, etag)
-      : await ask("PATCH", `leads/${id}`, { etag, body: bodyOf(
-        Object.fromEntries(Object.keys(changes).map((field) => [field, valueOf(before, field)])), state.leads.get(id)) });
-    keep(answer.data, answer.etag);
-    arrange(id, answer.data);
-    tell(say("undone"));
+    const restored = past.length > 1 && await post(`leads/${id}/restore`, { to: past[1].change }, etag).catch((refusal) => {
+      if (refusal.status !== 412) throw refusal;
+    });
+    if (restored) keep(restored.data, restored.etag);
+    const old = Object.fromEntries(fields.map((field) => [field, valueOf(before, field)]));
+    const isDone = restored || await write(id, old, after, after, etag);
+    arrange(id, state.leads.get(id));
+    if (isDone) tell(say("undone"));
   }));
 }
 
@@ -186,7 +188,7 @@ export async function convert(id) {
   await attempt(() => alone(id, async () => {
     await post(`leads/${id}/convert`, {}, state.etags.get(id));
     await reload(id);
-    tell(say("converted", lead.name), () => undo(id, lead, { status: 0, stage: 0, client_id: 0 }));
+    tell(say("converted", lead.name), undoOf(id, lead, ["status", "stage", "client_id"]));
   }));
   focusCard(id);
 }
@@ -235,7 +237,8 @@ export async function goBackTo(id, to, when) {
     const { data, etag } = await post(`leads/${id}/restore`, { to }, state.etags.get(id));
     keep(data, etag);
     arrange(id, data);
-    tell(say("goBackTo", when), () => undo(id, before, data));
+    tell(say("goBackTo", when), undoOf(id, before, Object.keys(data).filter(
+      (field) => field !== "updated_at" && !same(before[field], data[field]))));
   }));
 }
 

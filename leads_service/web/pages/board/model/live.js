@@ -1,24 +1,26 @@
 // What others do: the feed of changes, looked at while the page is visible.
 import { get } from "./api.js";
 import { busy } from "./changing.js";
-import { areSame, arrange, forget, keep, load, refreshFigures, state, update } from "./store.js";
+import { areSame, arrange, keep, load, refreshFigures, state, update } from "./store.js";
 
 const EVERY = 2000; // ms
 const FLASH = 4000; // ms that a card shows that somebody changed it
 
-let cursor = null;
-let filters = null;
+let cursor = null; // null: where the feed is to begin is not known yet
+let begun = 0; // how often it began; what a look of before finds is thrown away
 let timer = null;
 let looking = false;
 
 // The feed of what is looked at begins now: to be called before the leads are loaded.
 export async function begin() {
-  clearTimeout(timer);
-  filters = String(state.place.filters);
-  const mine = filters;
-  const answer = await get(`leads/changes?${mine}`);
-  if (mine === filters) cursor = answer.next_cursor;
-  plan();
+  cursor = null;
+  const mine = ++begun;
+  try {
+    const answer = await get(`leads/changes?${state.place.filters}`);
+    if (mine === begun) cursor = answer.next_cursor;
+  } finally {
+    plan();
+  }
 }
 
 function plan() {
@@ -30,15 +32,20 @@ document.addEventListener("visibilitychange", () => (document.hidden ? clearTime
 
 // See what changed since the last look.
 async function look() {
-  if (looking || !cursor || !state.caller) return;
+  if (looking || !state.caller || !(state.columns || state.list)) return;
   looking = true;
-  const mine = filters;
+  let mine = begun;
   try {
+    if (!cursor) {
+      await begin();
+      await load();
+      mine = begun;
+    }
     for (let more = true; more; ) {
-      const query = new URLSearchParams(mine);
+      const query = new URLSearchParams(state.place.filters);
       query.set("after", cursor);
       const { data, next_cursor } = await get(`leads/changes?${query}`);
-      if (mine !== filters) break;
+      if (mine !== begun) break;
       more = next_cursor !== cursor && data.length > 0;
       cursor = next_cursor;
       data.forEach(see);
@@ -48,10 +55,7 @@ async function look() {
       }
     }
   } catch (refusal) {
-    if (refusal.code === "cursor_gone") {
-      forget();
-      await begin().then(load, () => {});
-    }
+    if (refusal.code === "cursor_gone") cursor = null;
   } finally {
     looking = false;
     plan();

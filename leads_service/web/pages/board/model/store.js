@@ -94,11 +94,17 @@ export async function load() {
     if (!current()) return;
     settle(data, stages);
   } catch (refusal) {
-    if (current()) update({ failure: refusal });
+    if (current()) fail(refusal);
     return;
   }
   state.columns.filter((column) => isOpen(column) && column.status === "new").forEach((column) => more(column));
   update({ failure: null });
+}
+
+// Nothing can be shown, unless something is: where the service is not reached that stays, under a banner.
+export function fail(refusal) {
+  if (refusal.status === 401 || (refusal.status === 0 && (state.columns || state.list))) return;
+  update({ failure: refusal });
 }
 
 // Forget what is shown, since something else is to be.
@@ -164,7 +170,7 @@ export async function more(column, value = column.value, asked = {}) {
 async function stageTimes(ids) {
   if (!ids.length) return;
   try {
-    const { data } = await get(`leads/stage-since?${ids.map((id) => `id=${id}`).join("&")}`);
+    const { data } = await get(`leads/stages?${ids.map((id) => `id=${id}`).join("&")}`);
     for (const id of ids) state.since.set(id, data[id] ?? null);
     update();
   } catch {
@@ -203,10 +209,11 @@ export const areSame = (one, other, but = "") => Object.keys(other).every(
 // Remember a lead as the service says it is.
 export function keep(lead, etag) {
   const known = state.leads.get(lead.id);
+  if (etag) state.etags.set(lead.id, etag);
+  if (known && areSame(known, lead)) return; // as it was, so nothing of it is drawn anew
+  if (!etag) state.etags.delete(lead.id);
   if (known && known.stage !== lead.stage) state.since.set(lead.id, new Date().toISOString());
   state.leads.set(lead.id, lead);
-  if (etag) state.etags.set(lead.id, etag);
-  else if (!known || !areSame(known, lead)) state.etags.delete(lead.id);
 }
 
 const collator = new Intl.Collator("fr", { sensitivity: "base" });

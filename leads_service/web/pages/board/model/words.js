@@ -117,6 +117,7 @@ const WORDS = {
   today: ["aujourd'hui", "today"],
   required: ["Le nom est obligatoire.", "The name is required."],
   seeOther: ["Voir le lead qui a cette adresse", "See the lead that has this address"],
+  mayNotImport: ["Votre clé ne permet pas d'importer.", "Your key does not permit an import."],
   dropFile: ["Déposez un fichier ici, ou choisissez-le", "Drop a file here, or choose one"],
   fileKinds: ["Excel (.xlsx), CSV, export d'un autre outil ; 10 Mo au plus. Rien n'est écrit avant votre accord.",
     "Excel (.xlsx), CSV, another tool's export; 10 MB at most. Nothing is written before you agree."],

@@ -96,7 +96,7 @@ function Months({ stats }) {
   const step = WIDTH / MONTHS;
   const tall = (count) => (count / most) * (HEIGHT - 50);
   return html`<section><h2>${say("byMonth")}</h2><p class="quiet">${say("byMonthText")}</p>
-    <div class="wide" tabindex="0" role="region" aria-label=${say("byMonth")}><svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${say("byMonth")}>
+    <div class="wide" tabindex="0" role="group" aria-label=${say("byMonth")}><svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${say("byMonth")}>
       ${months.map(({ value, count, converted }, at) => html`<g key=${value} transform=${`translate(${at * step} 0)`}>
         <rect class="outline" x="8" width=${step - 16} y=${HEIGHT - 24 - tall(count)} height=${tall(count)} />
         <rect x="8" width=${step - 16} y=${HEIGHT - 24 - tall(converted)} height=${tall(converted)} />

@@ -30,15 +30,21 @@ export function Filters() {
     <select value=${value} onChange=${(event) => go({ [name]: event.target.value })}>
       ${options.map((each) => html`<option key=${each} value=${each}>${label(each)}</option>`)}</select></label>`;
   const orders = SORTS.includes(orderOf()) ? SORTS : [...SORTS, orderOf()];
-  return html`<div class="filters">
+  return html`<section class="filters" aria-label=${say("filters", 0)}>
     ${view === "board" && select("by", by, GROUPS, "groupBy")}
     ${select("sort", orderOf(), orders, "sortBy")}
-    <details><summary>${say("filters", given.filter(([name]) => name !== "q").length)}</summary><${Form} /></details>
-    <details><summary>${say("views")}</summary><${Views} /></details>
+    <details onKeyDown=${shut}><summary>${say("filters", given.filter(([name]) => name !== "q").length)}</summary><${Form} /></details>
+    <details onKeyDown=${shut}><summary>${say("views")}</summary><${Views} /></details>
     <ul class="chips" aria-label=${say("filters", 0)}>${given.map(([name, value], at) => html`<li key=${name + value}>
       <a href=${without(at)} onClick=${(event) => (follow(event), name === "q" && update({ searches: (state.searches ?? 0) + 1 }))}>
         ${label(name)} : ${name === "without" || name === "next_step" ? label(value) : valueLabel(name, value)} <span aria-hidden="true">×</span></a></li>`)}</ul>
-  </div>`;
+  </section>`;
+}
+
+function shut(event) {
+  if (event.key !== "Escape") return;
+  event.currentTarget.open = false;
+  event.currentTarget.firstElementChild.focus();
 }
 
 // The values that leads have, most used first, to choose from.

@@ -1,7 +1,7 @@
 // One lead beside the board: edited in place, with its activities, its next step and its history.
 import { get } from "../model/api.js";
 import { addressOf, follow } from "../model/address.js";
-import { addActivity, change, convert, goBackTo, move, reasonOf, reload, remove } from "../model/changing.js";
+import { addActivity, busy, change, convert, goBackTo, move, reasonOf, reload, remove } from "../model/changing.js";
 import { shown } from "./dialogs.js";
 import { Component, createRef, html, onSubmit } from "./dom.js";
 import { STAGES, may, shown as shownLeads, state, valueOf } from "../model/store.js";
@@ -47,7 +47,8 @@ export class Panel extends Component {
     this.setState(({ past }) => ({ past: cursor ? [...past, ...page.data] : page.data, cursor: page.next_cursor }));
   }
   componentDidUpdate() {
-    if (this.state.past && state.leads.get(this.props.id) !== this.seen) this.look().catch(() => {});
+    const { id } = this.props;
+    if (this.state.past && !busy.has(id) && state.leads.get(id) !== this.seen) this.look().catch(() => {});
   }
 
   render({ id }, { failure, past, cursor }) {
@@ -142,12 +143,15 @@ function Reach({ field, value }) {
   return html`<span class="reach">${to.map((each) => html`<a key=${each} href=${scheme + each}>${say(word, to.length > 1 ? each : "")}</a>`)}</span>`;
 }
 
+const drafts = new Map(); // of activities, by lead: one that was not logged is there when the lead is opened again
+
 class Activities extends Component {
-  state = { text: "", wrong: null };
+  state = { text: drafts.get(this.props.lead.id) ?? "", wrong: null };
 
   async add(form) {
     try {
       await addActivity(this.props.lead.id, { type: form.elements.kind.value, text: this.state.text.trim() });
+      drafts.delete(this.props.lead.id);
       this.setState({ text: "", wrong: null });
     } catch (refusal) {
       this.setState({ wrong: reasonOf(refusal) });
@@ -155,10 +159,14 @@ class Activities extends Component {
   }
   render({ lead }, { text: typed, wrong }) {
     const newest = [...lead.activities].reverse();
+    const type = (event) => {
+      drafts.set(lead.id, event.target.value);
+      this.setState({ text: event.target.value });
+    };
     return html`<section><h2>${say("activities")}</h2>
       ${may("editor") && html`<form class="add" onSubmit=${onSubmit((event) => this.add(event.target))}>
         <label>${say("activityKind")}<select name="kind">${KINDS.map((kind) => html`<option key=${kind} value=${kind}>${label(kind)}</option>`)}</select></label>
-        <label>${say("activityText")}<textarea rows="2" required value=${typed} onInput=${(event) => this.setState({ text: event.target.value })}></textarea></label>
+        <label>${say("activityText")}<textarea rows="2" required value=${typed} onInput=${type}></textarea></label>
         ${wrong && html`<p class="wrong" role="alert">${wrong}</p>`}
         <button>${say("addActivity")}</button></form>`}
       ${!newest.length && html`<p class="quiet">${say("noActivity")}</p>`}
