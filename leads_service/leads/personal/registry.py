@@ -70,8 +70,8 @@ NOTHING = {
     "leads_merges": {"a random number": ("id",), "which lead, which company": ("survivor_id", "company_id"), "a time": (
         "at", "undone_at")},
     "leads_merged": {"which lead, merge, company": ("lead_id", "merge_id", "survivor_id", "company_id")},
-    "leads_dismissed": {"which leads, which company": ("lead_id", "other_id", "company_id"), "a hash of what they were": (
-        "version", "other_version"), "a time": ("at",)},
+    "leads_dismissed": {"which leads, which company": ("lead_id", "other_id", "company_id"),
+                        "a hash of what they were": ("version", "other_version"), "a time": ("at",)},
     "leads_answers": {"a hash": ("key", "fingerprint"), "which lead, which company": ("lead_id", "company_id"),
                       "a number or a time": ("status", "at")},
     "leads_erased": {"a number": ("number",), "which company": ("company_id",), "a word of the vocabulary, or one that "
