@@ -224,7 +224,7 @@ const LABELS = {
   company_id: ["Société de l'ERP", "ERP company"], next_step: ["Prochaine étape", "Next step"],
   "notes.next_step_date": ["Prochaine étape le", "Next step on"], "notes.next_step_note": ["Prochaine étape", "Next step"],
   "notes.estimated_value": ["Valeur estimée (€)", "Estimated value (€)"], "notes.last_contact": ["Dernier contact", "Last contact"],
-  "notes.text": ["Remarques", "Remarks"], "notes.lost_reason": ["Perdu parce que", "Lost because"],
+  "notes.merged": ["Fusions", "Merges"], "notes.text": ["Remarques", "Remarks"], "notes.lost_reason": ["Perdu parce que", "Lost because"],
   next_step_from: ["Prochaine étape du", "Next step from"], next_step_to: ["Prochaine étape au", "Next step to"],
   created_from: ["Créé du", "Created from"], created_to: ["Créé au", "Created to"],
   interest_level_min: ["Intérêt min.", "Interest from"], interest_level_max: ["Intérêt max.", "Interest to"],

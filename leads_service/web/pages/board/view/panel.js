@@ -62,10 +62,10 @@ export class Panel extends Component {
       ${may("editor") && html`<div class="choices row">
         ${!lead.client_id && html`<button class="first" onClick=${() => convert(id)}>${say("convert")}</button>`}
         ${may("admin") && html`<button onClick=${() => remove(id)}>${say("remove")}</button>`}</div>`}
+      <${Duplicates} lead=${lead} />
       <section aria-label=${say("details")}>
         ${FIELDS.map(([field, type]) => html`<${Field} key=${field} lead=${lead} field=${field} type=${type} />`)}
       </section>
-      <${Duplicates} lead=${lead} />
       <${Activities} lead=${lead} />
       <section><h2>${say("history")}</h2>
         ${past && !past.length && html`<p class="quiet">${say("noHistory")}</p>`}
@@ -121,6 +121,7 @@ function differences(fields) {
   });
 }
 
+const COUNTED = ["activities", "notes.merged"]; // told by their number
 const count = (value) => (Array.isArray(value) ? value.length : 0);
 
 function Change({ one, isLast }) {
@@ -128,7 +129,7 @@ function Change({ one, isLast }) {
   return html`<li>
     <p class="quiet">${moment(one.at)} – ${label(one.op)} ${say("by")} <b>${one.by}</b></p>
     ${one.op !== "create" && html`<ul>${fields.map(([field, old, now]) => html`<li key=${field}>${label(field)} :
-      ${field === "activities" ? ` ${count(old)} → ${count(now)}` : html` <del>${textOf(field, old)}</del> → <ins>${textOf(field, now)}</ins>`}</li>`)}</ul>`}
+      ${COUNTED.includes(field) ? ` ${count(old)} → ${count(now)}` : html` <del>${textOf(field, old)}</del> → <ins>${textOf(field, now)}</ins>`}</li>`)}</ul>`}
     ${!isLast && may("editor") && one.op !== "delete" && html`<button aria-label=${say("goBackTo", moment(one.at))}
       onClick=${() => goBackTo(one.lead_id, one.change, moment(one.at))}>${say("goBack")}</button>`}</li>`;
 }
