@@ -50,62 +50,70 @@ _DISMISSED = """
         at TIMESTAMPTZ NOT NULL DEFAULT now(),
         PRIMARY KEY (lead_id, other_id))"""
 # What two leads that may be one have in common, hashed: of folded name, e-mail, phone, folded company and city. Each
-# number; the address without its tag; the sorted words of the name in the company; and in the company, the city, and
-# the domain of its own, how the words begin and how they end, since a typing error seldom spoils both.
+# number; the address without its tag; the words of the name, in any order, in the company; and in the company, the
+# city, and the domain of its own, how the words begin and how they end, since a typing error seldom spoils both.
 # leads_service/leads/duplicates/judging.py says which of those that meet are alike. Nothing but PostgreSQL's own is
-# called, for a dump is restored without a search path.
+# called, for a dump is restored without a search path; and no query, which would take four times as long.
 _KEYS = "leads_duplicate_keys(text, text, text, text, text, text)"
-_PROVIDERS = ("gmail|googlemail|hotmail|outlook|live|msn|yahoo|ymail|icloud|me|mac|aol|gmx|orange|wanadoo|free|sfr|"
-              "neuf|laposte|bbox|numericable|noos|club-internet|aliceadsl|cegetel|voila|proton|protonmail|pm|mail|web|"
-              "t-online|skynet|bluewin|libero|yandex")
 _KEYS_FUNCTION = r"""
     CREATE FUNCTION leads_duplicate_keys(name text, email text, phone text, company text, city text, domain text)
     RETURNS bigint[] LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 1000 AS $$
     DECLARE
-        keys text[] := '{}';
+        keys bigint[] := '{}';
         block text;
         number text;
         local text;
         host text;
-        words integer;
-        person text;
-        starts text;
-        ends text;
+        word text;
+        words integer := 0;
+        person bigint := 0;
+        starts bigint := 0;
+        ends bigint := 0;
     BEGIN
         FOREACH number IN ARRAY coalesce(string_to_array(phone, ' / '), '{}') LOOP
             IF number ~ '^\+?[0-9]{6}' THEN
-                keys := keys || ('p' || number);
+                keys := keys || hashtextextended('p' || number, 0);
             END IF;
         END LOOP;
         IF email <> '' THEN
             host := lower(split_part(email, '@', -1));
             local := split_part(lower(left(email, length(email) - length(host) - 1)), '+', 1);
             IF host IN ('gmail.com', 'googlemail.com') THEN
-                keys := keys || ('e' || replace(local, '.', '') || '@gmail.com');
-            ELSE
-                keys := keys || ('e' || local || '@' || host);
+                local := replace(local, '.', '');
+                host := 'gmail.com';
             END IF;
+            keys := keys || hashtextextended('e' || local || '@' || host, 0);
         END IF;
-        SELECT count(*), string_agg(word, ' ' ORDER BY word COLLATE "C"),
-               string_agg(left(word, 2), ' ' ORDER BY left(word, 2) COLLATE "C"),
-               string_agg(right(word, 2), ' ' ORDER BY right(word, 2) COLLATE "C") INTO words, person, starts, ends
-        FROM unnest(string_to_array(translate(name, '-.,;:/()"''&_', '            '), ' ')) AS word WHERE word <> '';
+        FOREACH word IN ARRAY string_to_array(translate(coalesce(name, ''), '-.,;:/()"''&_', '            '), ' ') LOOP
+            IF word <> '' THEN
+                words := words + 1;
+                person := person # hashtextextended(word, 1);
+                starts := starts # hashtextextended(left(word, 2), 2);
+                ends := ends # hashtextextended(right(word, 2), 3);
+            END IF;
+        END LOOP;
         IF company <> '' AND words > 0 THEN
-            keys := keys || ('n' || company || '|' || person);
+            keys := keys || (person # hashtextextended(company, 4));
         END IF;
         IF words > 1 THEN
             FOREACH block IN ARRAY array_remove(ARRAY[
                 'f' || nullif(company, ''), 'c' || nullif(city, ''), 'h' || domain], NULL) LOOP
-                keys := keys || ARRAY['s' || block || '|' || starts, 't' || block || '|' || ends];
+                keys := keys || (starts # hashtextextended(block, 5)) || (ends # hashtextextended(block, 5));
             END LOOP;
         END IF;
-        RETURN ARRAY(SELECT hashtextextended(key, 0) FROM unnest(keys) AS key);
+        RETURN keys;
     END $$"""
 # The domain of an e-mail, where it is no provider's of mail, which people share who have nothing else in common.
 _DOMAIN = "leads_own_domain(text)"
+_PROVIDERS = """
+    'gmail', 'googlemail', 'hotmail', 'outlook', 'live', 'msn', 'yahoo', 'ymail', 'icloud', 'me', 'mac', 'aol', 'gmx',
+    'orange', 'wanadoo', 'free', 'sfr', 'neuf', 'laposte', 'bbox', 'numericable', 'noos', 'club-internet', 'aliceadsl',
+    'cegetel', 'voila', 'proton', 'protonmail', 'pm', 'mail', 'web', 't-online', 'skynet', 'bluewin', 'libero',
+    'yandex'"""
 _DOMAIN_FUNCTION = (
     "CREATE FUNCTION leads_own_domain(text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN CASE WHEN "
-    rf"lower(split_part($1, '@', -1)) !~ '^({_PROVIDERS})\.[a-z.]+$' THEN lower(split_part($1, '@', -1)) END")
+    f"split_part(lower(split_part($1, '@', -1)), '.', 1) NOT IN ({_PROVIDERS}) "
+    "THEN lower(split_part($1, '@', -1)) END")
 _KEYS_INDEX = "idx_leads_duplicate_keys"
 _KEYS_OF_LEADS = ("leads USING gin (leads_duplicate_keys(leads_plain(name), email, phone, leads_plain(company), "
                   "leads_plain(city), leads_own_domain(email))) WITH (gin_pending_list_limit = 256)")
