@@ -84,6 +84,7 @@ _ERASE = f"""
         i record;
         them uuid[];
         merges integer;
+        pairs integer;
         gone integer;
         changes integer;
         answers integer;
@@ -154,6 +155,10 @@ _ERASE = f"""
             WHERE h.lead_id = m.survivor_id AND h.lead_id <> ALL (them) AND h.at BETWEEN m.at AND m.undone_at)
         SELECT count(*) FILTER (WHERE told IS NULL OR company_id = told::uuid) INTO merges FROM theirs;
         DELETE FROM leads_merged WHERE lead_id = ANY (them);
+        WITH theirs AS (
+            DELETE FROM leads_dismissed d WHERE d.lead_id = ANY (them) OR d.other_id = ANY (them)
+            RETURNING d.company_id)
+        SELECT count(*) FILTER (WHERE told IS NULL OR company_id = told::uuid) INTO pairs FROM theirs;
 
         DELETE FROM leads WHERE id = person;
         GET DIAGNOSTICS gone = ROW_COUNT;
@@ -174,7 +179,7 @@ _ERASE = f"""
             RETURNING a.company_id)
         SELECT count(*) FILTER (WHERE told IS NULL OR company_id = told::uuid) INTO answers FROM emptied;
         RETURN jsonb_build_object('leads', gone, 'leads_history', changes, 'leads_merges', merges,
-                                  'leads_answers', answers);
+                                  'leads_dismissed', pairs, 'leads_answers', answers);
     END $$"""
 _FUNCTIONS = {
     "leads_identities(uuid, text, text)": _IDENTITIES,

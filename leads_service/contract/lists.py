@@ -21,6 +21,7 @@ BAD_CURSOR = Sentence("Ce curseur n'est pas un next_cursor de cette liste.",
 RELEVANCE_NEEDS_TERM = Sentence("Le tri relevance demande un terme de recherche (q).",
                                 "Sorting by relevance needs a search term (q).")
 MAX_LIMIT = 1000
+MOST_LOOKED_AT = 100  # leads whose duplicates one page looks for
 MAX_OFFSET = 10**18  # its small multiples are still bigints
 NEXT_STEPS = ("overdue", "today", "week", "later", "none")
 NO_STEP = "none"  # what stands for the day of a next step that there is none of
@@ -232,6 +233,20 @@ class ListQuery(SelectionQuery):
             errors["sort"] = [RELEVANCE_NEEDS_TERM]
         if errors:
             raise ValidationError(errors)
+        return listing
+
+
+class DuplicatesQuery(SelectionQuery):
+    """The parameters of the list of duplicates; loads to the Listing of the leads whose duplicates are looked for."""
+
+    limit = WholeNumber(1, MOST_LOOKED_AT, typed=True, load_default=MOST_LOOKED_AT)
+    cursor = CursorText()
+
+    @post_load
+    def _listing(self, given, **kwargs):
+        listing = Listing(self._selection(given), "created_at", True, given["limit"], 0, given.get("cursor"), "none")
+        if listing.cursor and listing.cursor.listing != listing.identity:
+            raise ValidationError({"cursor": [BAD_CURSOR]})
         return listing
 
 

@@ -17,6 +17,7 @@ from leads_service.database.pool import MAX_PLANS
 from real.client import is_failure, is_unavailable
 from real.postgres import (
     backends,
+    cluster,
     connected,
     database_setting,
     disconnect,
@@ -234,7 +235,7 @@ def stopped(data_dir):
 
 
 def test_a_stopped_database_is_told_soon_and_missed_no_longer_than_it_is_away(tmp_path):
-    url = embedded.start(tmp_path / "data")
+    url = embedded.start(cluster(tmp_path / "data"))
     with connected(url) as own:
         list(migrator.up(own))
     with service(tmp_path / "log", DATABASE_URL=url, WEB_CONCURRENCY=2, LEADS_CONNECTIONS=4) as (_, caller):

@@ -11,7 +11,7 @@ import pytest
 
 from leads_service.database import embedded
 from real.migrations import applied
-from real.postgres import sql
+from real.postgres import cluster, sql
 from real.service import ROOT, flask, service, until
 
 BESIDES = {"PGPORT": "1", "PGDATABASE": "elsewhere", "PGUSER": "nobody", "PGCLIENTENCODING": "LATIN1",
@@ -109,7 +109,7 @@ def test_a_command_that_is_ended_stops_the_server_too(tmp_path, sent):
 
 def test_a_statement_under_way_does_not_keep_the_server(tmp_path):
     """A worker that gunicorn has to kill leaves its statement behind; the server ends all the same."""
-    with service(tmp_path / "log", "--graceful-timeout", "1", LEADS_DATA_DIR=tmp_path / "data",
+    with service(tmp_path / "log", "--graceful-timeout", "1", LEADS_DATA_DIR=cluster(tmp_path / "data"),
                  WEB_CONCURRENCY=2) as (process, caller):
         url = f"postgresql://postgres@/postgres?host={tmp_path}/data/pg"
         sql(url, "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS "

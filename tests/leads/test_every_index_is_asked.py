@@ -8,6 +8,7 @@ from werkzeug.datastructures import MultiDict
 from leads_service.contract.lists import FEED_START, ListQuery, Selection, load_query
 from leads_service.database import migrator
 from leads_service.database.pool import Database, reads_from
+from leads_service.leads.duplicates.finding import duplicates_of
 from leads_service.leads.figures.stats import figures
 from leads_service.leads.pages import page
 from leads_service.leads.past.changes import changes_after
@@ -55,6 +56,7 @@ ASKED = {
     "idx_leads_history_deleted": None,  # all deleted leads
     "idx_leads_history_deleted_company": COMPANY,  # those of this company
 }
+DUPLICATES = "idx_leads_duplicate_keys"  # what duplicates are found by
 # Index → whose figures read it.
 OF_FIGURES = {"idx_leads_figures": None, "idx_leads_valued": None, "idx_leads_history_stage": None,
               "idx_leads_history_converted": None, "idx_leads_history_came": COMPANY}
@@ -127,10 +129,19 @@ def test_the_figures_ask_the_history_s_indexes(explaining, index, company):
     assert f" {index} " in explaining.plans, explaining.plans
 
 
+def test_duplicates_are_found_by_their_index(explaining, filled_url):
+    look = f"SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = '{DUPLICATES}'"
+    before = sql(filled_url, look)[0][0]
+    lead_id, = explaining.execute_sql("SELECT id FROM leads LIMIT 1").fetchone()
+    duplicates_of(lead_id, None)
+    explaining.execute_sql("SELECT pg_stat_force_next_flush()")
+    assert sql(filled_url, look)[0][0] == before + 2  # for its number, and for what is beside it
+
+
 def test_no_index_is_unheard_of(filled_url):
     found = {name for (name,) in sql(filled_url, "SELECT indexrelid::regclass::text FROM pg_index "
                                                  "WHERE indrelid IN ('leads'::regclass, 'leads_history'::regclass)")}
-    assert found == ASKED.keys() | OF_FIGURES.keys() | PROMISED
+    assert found == ASKED.keys() | OF_FIGURES.keys() | PROMISED | {DUPLICATES}
 
 
 def test_a_company_s_figures_ask_no_index_of_all_leads(explaining):

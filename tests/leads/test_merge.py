@@ -6,15 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from leads_service import config
-from leads_service.access import keys, row_security
-from leads_service.access.callers import ROLE_NAMES
-from leads_service.app import create_app
 from leads_service.contract.lead import LEAD_COLUMNS
-from leads_service.database.acting import act_for_nobody
-from leads_service.database.pool import database
 from real.client import failed
-from real.postgres import as_role, connected, sql, transaction, waits_for_a_lock
+from real.postgres import sql, transaction, waits_for_a_lock
 from real.service import until
 
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))
@@ -305,34 +299,6 @@ def test_conditions_and_keys(api):
 
 # Roles and companies, without row security and with.
 
-@pytest.fixture(params=["plain", "row security"])
-def callers(request, db_url):
-    """A function that asks with the key of a role, or of a role and a company."""
-    environ, role = {"DATABASE_URL": db_url}, f"leads_role_{uuid.uuid4().hex[:8]}"
-    if request.param == "row security":
-        sql(db_url, f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
-        with connected(db_url) as own:
-            row_security.enable(own, role)
-        environ = {"DATABASE_URL": as_role(db_url, role), "LEADS_RLS": "1"}
-    client = create_app(config.load(environ | {"LEADS_AUTH": "keys"})).test_client()
-    sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", OURS, THEIRS)
-    companies = {"": None, " ours": OURS, " theirs": THEIRS}
-    with connected(db_url) as own:
-        secrets = {name + whose: keys.create(own, name + whose, name, company)
-                   for name in ROLE_NAMES for whose, company in companies.items()}
-
-    def call(who, method, path, body=None):
-        answer = client.open(path, method=method, json=body, headers={"X-API-Key": secrets[who]})
-        return answer.status_code, answer.json
-    yield call
-    act_for_nobody()
-    database.close_all()
-    if request.param == "row security":
-        with connected(db_url) as own:
-            row_security.disable(own)
-        sql(db_url, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
-
-
 def test_roles_and_companies(callers, db_url):
     def made(who, **fields):
         status, answer = callers(who, "POST", "/leads/", {"name": "x"} | fields)
@@ -348,6 +314,14 @@ def test_roles_and_companies(callers, db_url):
         for dry in (True, False):
             told = callers("editor ours", "POST", f"/leads/{lead}/merge", {"others": others, "dry_run": dry})
             assert (told[0], told[1]["code"]) == (404, "not_found")
+    # Another company's cannot be told from none.
+    for method, path, asked in (("POST", "/leads/{}/merge", body), ("GET", "/leads/{}/duplicates", None),
+                                ("POST", "/leads/{}/duplicates/%s/dismiss", None), ("GET", "/leads/{}", None),
+                                ("POST", "/leads/%s/duplicates/{}/dismiss", None)):
+        told = [callers("editor ours", method, path.replace("%s", one).format(lead), asked)
+                for lead in (theirs, nobodys, NOBODY)]
+        assert told[0] == told[1] == told[2]
+        assert told[0][0] == 404
     # Nor do those who see all leads make one of two companies' leads.
     for other in (theirs, nobodys):
         status, answer = callers("admin", "POST", f"/leads/{one}/merge", {"others": [other]})

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from leads_service.database import embedded, migrator
-from real.postgres import connected, sql
+from real.postgres import cluster, connected, sql
 from real.service import ROOT, service, until
 
 BACKUP = (ROOT / "docs" / "running.md").read_text().partition("\n## Backup\n")[2].partition("\n## ")[0]
@@ -33,7 +33,7 @@ def everything(url):
 def folder(tmp_path_factory):
     """Where the dump of a database with leads and a client lies, beside `old/`, the data that it is of."""
     path = tmp_path_factory.mktemp("backup")
-    url = embedded.start(path / "old")
+    url = embedded.start(cluster(path / "old"))
     with connected(url) as own:
         list(migrator.up(own))
     sql(url, """

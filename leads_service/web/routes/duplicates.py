@@ -1,19 +1,25 @@
-"""Leads that are one person: made one, and two again."""
+"""Leads that are one person: found, told apart, made one, and two again."""
 
-from flask import Blueprint, json
+from flask import Blueprint, json, request
 
 from leads_service.access.callers import Role
 from leads_service.contract.lead import MergeBody
+from leads_service.contract.lists import DuplicatesQuery, load_query
 from leads_service.database.failures import retrying
 from leads_service.database.versions import etag_of
+from leads_service.leads.duplicates.finding import dismiss, duplicate_groups, duplicates_of
+from leads_service.leads.duplicates.judging import REASONS
 from leads_service.leads.duplicates.merging import merge_leads
 from leads_service.leads.duplicates.undoing import undo_merge
-from leads_service.web.answers import answered, company_of_caller, uuid_of
+from leads_service.web import replica
+from leads_service.web.answers import answered, company_of_caller, success, uuid_of
 from leads_service.web.body import bodies, json_body
 from leads_service.web.description.route import promise
 from leads_service.web.description.shapes import (
     LEAD,
     MERGE_ANSWER,
+    NUMBER,
+    TEXT,
     UUID,
     as_json,
     json_body_of,
@@ -25,7 +31,44 @@ from leads_service.web.requests.conditions import IF_MATCH, wanted_versions
 from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
 
 blueprint = Blueprint("duplicates", __name__, url_prefix="/leads")
+_QUERY = DuplicatesQuery()
+_OR_NULL = {"type": ["string", "null"]}
+_FOUND = list_of(object_of(lead=LEAD, reasons=list_of({**TEXT, "enum": [*REASONS]}),
+                           score={"type": "number", "minimum": 0, "maximum": 1}))
+_GROUPS = as_json("DuplicateGroups", success_of(list_of(object_of(lead=LEAD, duplicates=_FOUND)), count=NUMBER,
+                                                next_cursor=_OR_NULL))
+_BESIDE = as_json("Duplicates", success_of(_FOUND, count=NUMBER, next_cursor={"type": "null"}))
+_DISMISSED = as_json("Dismissed", success_of(object_of(lead_id=UUID, other_id=UUID)))
 _UNDONE = as_json("MergeUndone", success_of(object_of(merge_id=UUID, leads=list_of(LEAD))))
+
+
+@blueprint.get("/duplicates")
+@promise(Role.READER, {200: _GROUPS}, query=DuplicatesQuery)
+def list_duplicates():
+    """Leads that may be the same person, each with those behind it; a page looks at `limit` leads, newest first."""
+    listing = load_query(_QUERY, request.args)
+    found = replica.read(lambda: duplicate_groups(listing, bodies().phone_prefix, company_of_caller()))
+    groups = ",".join(f'{{"lead":{row},"duplicates":{_told(others)}}}' for row, others in found.groups)
+    return answered(f'{{"success":true,"data":[{groups}],"count":{len(found.groups)},'
+                    f'"next_cursor":{json.dumps(found.next_cursor)}}}')
+
+
+@blueprint.get("/<lead_id>/duplicates")
+@promise(Role.READER, {200: _BESIDE}, fails=("merged",))
+def lead_duplicates(lead_id):
+    """The leads that may be the same person as this one, the surest first."""
+    lead_id = uuid_of(lead_id)
+    found = replica.read(lambda: duplicates_of(lead_id, company_of_caller()))
+    return answered(f'{{"success":true,"data":{_told(found)},"count":{len(found)},"next_cursor":null}}')
+
+
+@blueprint.post("/<lead_id>/duplicates/<other_id>/dismiss")
+@promise(Role.EDITOR, {200: _DISMISSED}, fails=("merged", "validation_failed"), takes=(IDEMPOTENCY_KEY,))
+def dismiss_duplicate(lead_id, other_id):
+    """Say that two leads are not one person: they are not suggested again until one of them changes."""
+    lead_id, other_id = uuid_of(lead_id), uuid_of(other_id)
+    retrying(lambda: dismiss(lead_id, other_id, company_of_caller()))
+    return success({"lead_id": str(lead_id), "other_id": str(other_id)})
 
 
 @blueprint.post("/<lead_id>/merge")
@@ -49,3 +92,8 @@ def undo(merge_id):
     merge_id = uuid_of(merge_id)
     leads = retrying(lambda: undo_merge(merge_id, company_of_caller()))
     return answered(f'{{"success":true,"data":{{"merge_id":"{merge_id}","leads":[{",".join(leads)}]}}}}')
+
+
+def _told(duplicates):
+    return "[" + ",".join(f'{{"lead":{each.row},"reasons":{json.dumps(each.reasons)},"score":{each.score}}}'
+                          for each in duplicates) + "]"

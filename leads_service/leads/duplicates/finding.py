@@ -1,0 +1,122 @@
+"""Which leads may be one person: those that an index finds beside a lead, judged (judging.py), less what was dismissed.
+
+Only leads of one company are found beside each other, since only they are merged.
+"""
+
+import uuid
+from collections import defaultdict
+from typing import NamedTuple
+
+from leads_service.contract.lists import Listing
+from leads_service.contract.problems import Problem, validation_problem
+from leads_service.database.pool import select, write
+from leads_service.database.versions import VERSION
+from leads_service.leads.duplicates.judging import SWITCHBOARD, Traits, likeness
+from leads_service.leads.duplicates.merging import SAME_LEAD, WHO
+from leads_service.leads.filters import of_company, where
+from leads_service.leads.pages import page
+from leads_service.leads.record import COLUMNS, demand_lead
+
+MOST_BESIDE = 200  # leads that are looked at beside one
+MOST_SHOWN = 50  # of them
+_TRAITS = ("leads_plain({0}.name)", "{0}.email", "{0}.phone", "leads_plain({0}.company)", "leads_plain({0}.city)",
+           "leads_own_domain({0}.email)")
+
+
+def _traits(table):
+    return ", ".join(_TRAITS).format(table)
+
+
+# Each of these leads, which of its numbers are switchboards, and each lead beside it.
+_BESIDE = f"""
+    WITH own AS MATERIALIZED (
+        SELECT l.*, leads_duplicate_keys({_traits('l')}) AS keys, ARRAY(
+            SELECT number FROM unnest(string_to_array(l.phone, ' / ')) AS number WHERE {SWITCHBOARD} < (
+                SELECT count(*) FROM leads_beside(ARRAY[hashtextextended('p' || number, 0)], l.company_id,
+                                                  {SWITCHBOARD + 1}))) AS switchboards
+        FROM leads l WHERE id = ANY (%s::uuid[]))
+    SELECT a.id::text, a.switchboards, {_traits('a')}, l.id::text, {_traits('l')}
+    FROM own a CROSS JOIN LATERAL leads_beside(
+        ARRAY(SELECT unnest(keys) EXCEPT SELECT hashtextextended('p' || number, 0) FROM unnest(switchboards) AS number),
+        a.company_id, {MOST_BESIDE}) AS beside JOIN leads l ON l.id = beside AND l.id <> a.id {{behind}}"""
+# Those that stand behind the lead in the list of the newest, so that a walk tells a pair once.
+_BEHIND = "AND (l.created_at, l.id) < (a.created_at, a.id)"
+_DISMISSED = f"""
+    SELECT lead_id::text, other_id::text FROM leads_dismissed d
+    WHERE (lead_id, other_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
+    AND version = (SELECT {VERSION} FROM leads WHERE id = d.lead_id)
+    AND other_version = (SELECT {VERSION} FROM leads WHERE id = d.other_id)"""
+_DISMISS = f"""
+    INSERT INTO leads_dismissed (lead_id, other_id, version, other_version, company_id, who)
+    SELECT a.id, b.id, a.version, b.version, a.company_id, {WHO}
+    FROM (SELECT id, company_id, {VERSION} AS version FROM leads WHERE id = %s) AS a,
+         (SELECT id, {VERSION} AS version FROM leads WHERE id = %s) AS b
+    ON CONFLICT (lead_id, other_id) DO UPDATE
+    SET version = excluded.version, other_version = excluded.other_version, who = excluded.who, at = now()"""
+
+
+class Duplicate(NamedTuple):
+    """A lead that may be the same person as another: its JSON, the reasons, and how sure they make it, 0 to 1."""
+
+    row: str
+    reasons: list[str]
+    score: float
+
+
+class Groups(NamedTuple):
+    """A page of leads that have duplicates: the JSON of each and those duplicates; the cursor of the next page."""
+
+    groups: list[tuple[str, list[Duplicate]]]
+    next_cursor: str | None
+
+
+def duplicates_of(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> list[Duplicate]:
+    """The leads that may be the same person as this one, the surest first. Raises Problem: not_found, merged."""
+    demand_lead(lead_id, company_id)
+    return _found([str(lead_id)], company_id, "")[str(lead_id)]
+
+
+def duplicate_groups(listing: Listing, phone_prefix: str, company_id: uuid.UUID | None) -> Groups:
+    """The leads of this page of a list, the newest first, that have duplicates which stand behind them in that order,
+    with those. There may be none, and more pages."""
+    looked = page(listing, phone_prefix, company_id)
+    ids = [row[len('{"id":"'):][:36] for row in looked.rows]
+    found = _found(ids, company_id, _BEHIND)
+    return Groups([(row, found[lead_id]) for lead_id, row in zip(ids, looked.rows, strict=True) if found[lead_id]],
+                  looked.next_cursor)
+
+
+def dismiss(lead_id: uuid.UUID, other_id: uuid.UUID, company_id: uuid.UUID | None) -> None:
+    """Say that the two are not one: they are not suggested again until one of them changes. Raises Problem: not_found,
+    merged, validation_failed (they are one lead)."""
+    if lead_id == other_id:
+        raise validation_problem({"other_id": [SAME_LEAD]})
+    for each in (lead_id, other_id):
+        demand_lead(each, company_id)
+    if not write(_DISMISS, [*map(str, sorted((lead_id, other_id)))]).rowcount:  # one was deleted this moment
+        raise Problem("busy", headers={"Retry-After": "1"})
+
+
+def _found(ids, company_id, behind):
+    """{id: the duplicates of each of these leads, the surest first}."""
+    alike = defaultdict(dict)
+    for lead_id, switchboards, *traits in select(_BESIDE.format(behind=behind), [ids]).fetchall():
+        own, other_id, other = Traits(*traits[:6]), traits[6], Traits(*traits[7:])
+        if found := likeness(own, other, frozenset(switchboards)):
+            alike[lead_id][other_id] = found
+    pairs = [sorted((lead_id, other_id)) for lead_id, others in alike.items() for other_id in others]
+    dismissed = set(select(_DISMISSED, [*map(list, zip(*pairs, strict=True))]).fetchall()) if pairs else set()
+    best = {lead_id: sorted(((other_id, found) for other_id, found in others.items()
+                             if tuple(sorted((lead_id, other_id))) not in dismissed),
+                            key=lambda each: (-each[1].score, each[0]))[:MOST_SHOWN]
+            for lead_id, others in alike.items()}
+    rows = _rows({other_id for others in best.values() for other_id, _ in others}, company_id)
+    return {lead_id: [Duplicate(rows[other_id], *found) for other_id, found in best.get(lead_id, ())
+                      if other_id in rows] for lead_id in ids}
+
+
+def _rows(ids, company_id):
+    """{id: JSON} of the leads."""
+    met, parameters = where(of_company(company_id))
+    return dict(select(f"SELECT id::text, row_to_json(lead)::text FROM (SELECT {COLUMNS} FROM leads "
+                       f"WHERE id = ANY (%s::uuid[]) AND {met}) AS lead", [[*ids], *parameters]).fetchall())
