@@ -121,6 +121,8 @@ def test_the_feed_tells_all_that_the_lead_is_gone(api, lou, query):
 
 
 def test_an_answer_that_told_of_the_lead_is_gone(api, lou):
+    assert erase(api, headers={"Idempotency-Key": "dry"}, dry_run=True).data["dry_run"]
+    assert api.get(f"/leads/{LEAD}").status == 200
     first = erase(api, headers={"Idempotency-Key": "erase"})
     again = erase(api, headers={"Idempotency-Key": "erase"})
     assert (again.body, again.headers["Idempotent-Replayed"]) == (first.body, "true")
