@@ -74,15 +74,17 @@ _COMMON = 5
 # locked by whoever calls.
 _ERASE = f"""
     CREATE FUNCTION leads_erase(person uuid, own uuid, why text) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = {{schema}}, pg_temp SET timezone = 'UTC' AS $$
+    SET search_path = {{schema}}, pg_temp SET timezone = 'UTC' SET enable_seqscan = off AS $$
     DECLARE
         -- Where row security asks, it is the company of the transaction that counts.
         told CONSTANT text := coalesce(own::text, nullif(nullif(current_setting('leads.company_id', true), ''), '*'));
         was jsonb;
         theirs uuid;
         stone bigint;
+        i record;
         them uuid[];
         merges integer;
+        pairs integer;
         gone integer;
         changes integer;
         answers integer;
@@ -120,22 +122,24 @@ _ERASE = f"""
         RETURNING number INTO stone;
 
         -- Whatever the lead was called by, ever; not what another lead of the company has as well, which is a
-        -- switchboard's number, or was a mistake.
-        INSERT INTO leads_erased_people (hash, erased)
-        SELECT DISTINCT {_HASH}, stone
-        FROM leads_erased_key k, (
-            SELECT person, was
-            UNION ALL SELECT h.lead_id, h.before FROM leads_history h WHERE h.lead_id = ANY (them)
-            UNION ALL SELECT h.lead_id, h.after FROM leads_history h WHERE h.lead_id = ANY (them)) AS known (id, lead),
-        LATERAL leads_identities(id, lead ->> 'email', lead ->> 'phone') AS i
-        WHERE NOT EXISTS (
-            SELECT FROM leads l WHERE i.kind = 'email' AND lower(l.email) = i.said AND l.id <> person
-            AND l.company_id IS NOT DISTINCT FROM theirs)
-        AND NOT EXISTS (
-            SELECT FROM leads l, leads_identities(NULL, NULL, l.phone) AS other
-            WHERE i.kind = 'phone' AND leads_searched(l.name, l.email, l.phone, l.company)
-                  LIKE chr(37) || leads_plain(leads_digits(i.said)) || chr(37)
-            AND other.said = i.said AND l.id <> person AND l.company_id IS NOT DISTINCT FROM theirs);
+        -- switchboard's number, or was a mistake. One by one, so that each is looked for in an index.
+        FOR i IN
+            SELECT DISTINCT said.* FROM (
+                SELECT person, was
+                UNION ALL SELECT h.lead_id, h.before FROM leads_history h WHERE h.lead_id = ANY (them)
+                UNION ALL SELECT h.lead_id, h.after FROM leads_history h WHERE h.lead_id = ANY (them)
+            ) AS known (id, lead), leads_identities(id, lead ->> 'email', lead ->> 'phone') AS said
+        LOOP
+            CONTINUE WHEN i.kind = 'email' AND EXISTS (
+                SELECT FROM leads l WHERE lower(l.email) = i.said AND l.id <> person
+                AND l.company_id IS NOT DISTINCT FROM theirs);
+            CONTINUE WHEN i.kind = 'phone' AND EXISTS (
+                SELECT FROM leads l WHERE leads_searched(l.name, l.email, l.phone, l.company)
+                    LIKE chr(37) || leads_plain(leads_digits(i.said)) || chr(37)
+                AND i.said = ANY (regexp_split_to_array(l.phone, ' / ')) AND l.id <> person
+                AND l.company_id IS NOT DISTINCT FROM theirs);
+            INSERT INTO leads_erased_people (hash, erased) SELECT {_HASH}, stone FROM leads_erased_key k;
+        END LOOP;
 
         -- A merge names the leads that it is of in notes.merged of what it wrote. Between a merge that was undone and
         -- its undoing, the lead that stayed had values of the others: what it was then is taken out.
@@ -151,6 +155,10 @@ _ERASE = f"""
             WHERE h.lead_id = m.survivor_id AND h.lead_id <> ALL (them) AND h.at BETWEEN m.at AND m.undone_at)
         SELECT count(*) FILTER (WHERE told IS NULL OR company_id = told::uuid) INTO merges FROM theirs;
         DELETE FROM leads_merged WHERE lead_id = ANY (them);
+        WITH theirs AS (
+            DELETE FROM leads_dismissed d WHERE d.lead_id = ANY (them) OR d.other_id = ANY (them)
+            RETURNING d.company_id)
+        SELECT count(*) FILTER (WHERE told IS NULL OR company_id = told::uuid) INTO pairs FROM theirs;
 
         DELETE FROM leads WHERE id = person;
         GET DIAGNOSTICS gone = ROW_COUNT;
@@ -171,7 +179,7 @@ _ERASE = f"""
             RETURNING a.company_id)
         SELECT count(*) FILTER (WHERE told IS NULL OR company_id = told::uuid) INTO answers FROM emptied;
         RETURN jsonb_build_object('leads', gone, 'leads_history', changes, 'leads_merges', merges,
-                                  'leads_answers', answers);
+                                  'leads_dismissed', pairs, 'leads_answers', answers);
     END $$"""
 _FUNCTIONS = {
     "leads_identities(uuid, text, text)": _IDENTITIES,

@@ -32,10 +32,10 @@ _POLICIES = {"leads": {
 _GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads, leads_answers, leads_merges, leads_merged, leads_dismissed",
            "SELECT, INSERT": "clients",
            "SELECT": "companies, leads_keys, leads_migrations, leads_history, leads_history_purged, leads_erased"}
-# They tell of every company, or erase.
-_FUNCTIONS = ("leads_client_is_open(uuid, uuid)", "leads_beside(bigint[], uuid, integer)",
-              "leads_are_erased(integer[], uuid[], text[], text[], uuid)", "leads_erase(uuid, uuid, text)")
-_EVERYBODYS = _FUNCTIONS[:3]  # as long as row security is off
+# They tell of every company's clients and leads, or of who was erased.
+_FUNCTIONS = ("leads_client_is_open(uuid, uuid), leads_beside(bigint[], uuid, integer), "
+              "leads_are_erased(integer[], uuid[], text[], text[], uuid)")
+_ERASING = "leads_erase(uuid, uuid, text)"  # nobody else's, ever
 
 
 class RowSecurityError(Exception):
@@ -70,9 +70,8 @@ def enable(database: Database, role: str) -> None:
             database.execute_sql(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         for rights, tables in _GRANTS.items():
             database.execute_sql(f"GRANT {rights} ON {tables} TO {quoted}")
-        for function in _FUNCTIONS:
-            database.execute_sql(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
-            database.execute_sql(f"GRANT EXECUTE ON FUNCTION {function} TO {quoted}")
+        database.execute_sql(f"REVOKE EXECUTE ON FUNCTION {_FUNCTIONS} FROM PUBLIC")
+        database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTIONS}, {_ERASING} TO {quoted}")
 
 
 def disable(database: Database) -> bool:
@@ -84,8 +83,7 @@ def disable(database: Database) -> bool:
             _drop(database, table)
             if not _policies(database, table):
                 database.execute_sql(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
-        for function in _EVERYBODYS:
-            database.execute_sql(f"GRANT EXECUTE ON FUNCTION {function} TO PUBLIC")
+        database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTIONS} TO PUBLIC")
         return True
 
 

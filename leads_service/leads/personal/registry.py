@@ -23,7 +23,7 @@ class Place(NamedTuple):
 
 
 # The tables that leads_erase (migrations/0014_erased.py) takes a lead out of, in the order in which it is told.
-ERASED = ("leads", "leads_history", "leads_merges", "leads_answers")
+ERASED = ("leads", "leads_history", "leads_merges", "leads_dismissed", "leads_answers")
 PLACES = (
     Place("leads", ("name", "email", "phone", "address", "city", "company", "contact", "notes", "activities", "tags",
                     "source", "segment", "owner"),
@@ -39,7 +39,9 @@ PLACES = (
     Place("leads_merges", ("who", "undone_by"), None, "merges", "goes with the merge"),
     Place("leads_merged", ("email_key",), "lead_id = %(lead)s OR survivor_id = %(lead)s", None,
           "goes with the merge"),
-    Place("leads_dismissed", ("who",), None, None, "stays: the operator's people, who answer for what they did"),
+    Place("leads_dismissed", ("version", "other_version"), "%(lead)s IN (lead_id, other_id)", None,
+          "the pair is deleted, with the hashes of the two leads"),
+    Place("leads_dismissed", ("who",), None, None, "goes with the pair"),
     Place("leads_answers", ("body", "headers"),
           "status <> 410 AND (lead_id = %(lead)s OR position(convert_to(%(lead)s::text, 'UTF8') IN body) > 0)", None,
           "the answer is emptied; whoever asks for it again is told so"),
@@ -70,8 +72,7 @@ NOTHING = {
     "leads_merges": {"a random number": ("id",), "which lead, which company": ("survivor_id", "company_id"), "a time": (
         "at", "undone_at")},
     "leads_merged": {"which lead, merge, company": ("lead_id", "merge_id", "survivor_id", "company_id")},
-    "leads_dismissed": {"which leads, which company": ("lead_id", "other_id", "company_id"),
-                        "a hash of what they were": ("version", "other_version"), "a time": ("at",)},
+    "leads_dismissed": {"which leads, which company": ("lead_id", "other_id", "company_id"), "a time": ("at",)},
     "leads_answers": {"a hash": ("key", "fingerprint"), "which lead, which company": ("lead_id", "company_id"),
                       "a number or a time": ("status", "at")},
     "leads_erased": {"a number": ("number",), "which company": ("company_id",), "a word of the vocabulary, or one that "
