@@ -31,8 +31,16 @@ def trial(page):
     page.get_by_text("rien n'est encore écrit").wait_for()
 
 
+def merge(page):
+    one, _ = (page.request.post("leads/", data=lead) for lead in (
+        {"name": "Lou Blanc", "company": "Garage du Port", "phone": "06 12 34 56 78", "email": "lou@example.com"},
+        {"name": "BLANC Lou", "company": "garage du port", "phone": "0033 612345678", "city": "Aix"}))
+    page.goto(f"board?lead={one.json()['data']['id']}")
+    page.get_by_role("button", name="Fusionner").click()
+
+
 VIEWS = {"board": lambda page: page.goto("board?sort=next_step"), "lead": lead, "import": trial,
-         "figures": lambda page: page.goto("board?view=figures")}
+         "figures": lambda page: page.goto("board?view=figures"), "merge": merge}
 
 
 def main(url):
@@ -47,6 +55,9 @@ def main(url):
                 go(page)
                 page.wait_for_timeout(1500)  # the days in the stage come last
                 page.screenshot(path=IMAGES / f"{name}{suffix}.png")
+                if name == "merge":  # so that the next look finds no pair of before
+                    for each in page.request.get("leads/search/blanc").json()["data"]:
+                        page.request.delete(f"leads/{each['id']}")
                 page.close()
 
 

@@ -20,7 +20,18 @@ from leads_service.web.description.route import Rest, Segment
 from leads_service.web.pages import board, docs
 from leads_service.web.process import observability
 from leads_service.web.requests import idempotency
-from leads_service.web.routes import activities, bulk, callers, duplicates, figures, files, health, history, leads
+from leads_service.web.routes import (
+    activities,
+    bulk,
+    callers,
+    duplicates,
+    figures,
+    files,
+    health,
+    history,
+    leads,
+    personal,
+)
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -59,8 +70,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     if not settings.auth:
         origins.register(app, settings.allowed_origins)
     for blueprint in (leads.blueprint, bulk.blueprint, activities.blueprint, duplicates.blueprint, history.blueprint,
-                      figures.blueprint, files.blueprint, callers.blueprint, health.blueprint, docs.blueprint,
-                      board.blueprint):
+                      figures.blueprint, files.blueprint, personal.blueprint, callers.blueprint, health.blueprint,
+                      docs.blueprint, board.blueprint):
         app.register_blueprint(blueprint)
     idempotency.register(app)
     app.extensions["leads_openapi"] = openapi.document(app)

@@ -6,38 +6,34 @@ import math
 import signal
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
-from marshmallow import ValidationError
-from peewee import IntegrityError, PeeweeException
-from playhouse.migrations import MigrationError
 from werkzeug.datastructures import MultiDict
 
-from leads_service.access import keys
-from leads_service.access import row_security as rls
-from leads_service.access.callers import ROLE_NAMES
+from leads_service.cli_access import key, row_security
+from leads_service.cli_errors import one_sentence
 from leads_service.contract.lead import LeadBody
 from leads_service.contract.lists import FeedQuery, SelectionQuery, load_query
-from leads_service.contract.problems import Problem, validation_problem
-from leads_service.contract.sentences import in_language
+from leads_service.contract.vocabulary import parse_uuid
 from leads_service.database import migrator
-from leads_service.database.acting import IMPORT, OPERATOR, act_for_operator
-from leads_service.database.failures import database_problem, driver_message
+from leads_service.database.acting import act_for_operator
 from leads_service.database.pool import database
 from leads_service.leads.figures.demo import LEADS, make_demo
 from leads_service.leads.past.changes import changes_after
 from leads_service.leads.past.history import purge
 from leads_service.leads.past.undo import is_run, undo_import
-from leads_service.transfer.exporting import ExportError, export_leads
+from leads_service.leads.personal.erasing import allow
+from leads_service.leads.personal.retention import erase_unchanged, how_many_unchanged
+from leads_service.transfer.exporting import export_leads
 from leads_service.transfer.files.formats import EXPORT_TYPES, ON_CONFLICT, ExportQuery
-from leads_service.transfer.importing import ImportStopped, import_leads
+from leads_service.transfer.importing import import_leads
 from leads_service.transfer.opening import open_source
-from leads_service.transfer.sources import REJECT_HEADING, SourceError
+from leads_service.transfer.sources import REJECT_HEADING
 from leads_service.transfer.verifying import verify as compare
-from leads_service.transfer.writing import ConflictError
 
 
 @click.group("leads", cls=AppGroup)
@@ -47,41 +43,8 @@ def leads():
     database.slow_query = math.inf  # an operator waits for it and sees it
 
 
-@contextlib.contextmanager
-def _one_sentence():
-    """What an operator can act on becomes one sentence and exit status 1."""
-    try:
-        yield
-    except (MigrationError, rls.RowSecurityError) as error:
-        raise click.ClickException(str(error)) from error
-    except (ExportError, SourceError) as error:
-        raise click.ClickException(in_language(error.sentence, "en")) from error
-    except ConflictError as error:
-        raise click.ClickException(f"Line {error.row.line}: {in_language(error.fault.message, 'en')} "
-                                   "Nothing was written.") from error
-    except ValidationError as error:
-        name, messages = next(iter(validation_problem(error.normalized_messages()).detail.items()))
-        raise click.ClickException(f"{name}: {in_language(messages[0], 'en')}") from error
-    except Problem as problem:
-        raise click.ClickException(in_language(problem.sentence, "en")) from problem
-    except PeeweeException as error:
-        raise click.ClickException(f"The database refused: {driver_message(error)}.") from error
-    except ImportStopped as stopped:
-        run = "" if stopped.undone else f" Run {stopped.report.run}."
-        ended = click.ClickException(f"{_why(stopped.__cause__)} {in_language(stopped.done, 'en')}{run}")
-        ended.exit_code = stopped.__cause__.code if isinstance(stopped.__cause__, SystemExit) else 1
-        raise ended from stopped
-
-
-def _why(cause):
-    """The reason why an import was stopped, as a sentence."""
-    if isinstance(cause, KeyboardInterrupt | SystemExit):
-        return "Stopped by a signal."
-    if isinstance(cause, Problem):
-        return in_language(cause.sentence, "en")
-    if isinstance(cause, PeeweeException):
-        return f"The database refused: {driver_message(cause)}."
-    raise cause
+leads.add_command(key)
+leads.add_command(row_security)
 
 
 def _end(number, frame):
@@ -97,7 +60,7 @@ def migrate(status, target, down):
     """Bring the database's schema up to date."""
     if status + down + bool(target) > 1:
         raise click.UsageError("--status, --to and --down exclude each other.")
-    with _one_sentence():
+    with one_sentence():
         if status:
             for name, applied in migrator.status(database).items():
                 click.echo(f"{name}  {f'applied {applied:%Y-%m-%d %H:%M:%S}' if applied else 'pending'}")
@@ -172,7 +135,7 @@ def import_(source, on_conflict, dry_run, rejects, defaults, words):
     old database (with ?table= when its table is not leads)."""
     signal.signal(signal.SIGTERM, _end)
     with contextlib.ExitStack() as scope:
-        scope.enter_context(_one_sentence())
+        scope.enter_context(one_sentence())
         opened = scope.enter_context(open_source(source))
         reject = _echo_reject
         if rejects:
@@ -206,7 +169,7 @@ def undo_import_(run):
     """Take back what the import RUN created or changed, save leads that were changed since, which it names. Exit status
     0 when none was left; can be repeated."""
     deleted = restored = left = 0
-    with _one_sentence():
+    with one_sentence():
         database.lift_time_limit()
         if not is_run(run):
             raise click.ClickException(f"The history has no import {run}.")
@@ -244,7 +207,7 @@ def _echo_reject(row, fault):
 @_MAP
 def verify(source, defaults, words):
     """Compare SOURCE with the table, field by field. Exit status 0 when nothing is missing or different."""
-    with _one_sentence(), open_source(source) as opened, _progress(opened, lambda verdict: verdict.rows) as progress:
+    with one_sentence(), open_source(source) as opened, _progress(opened, lambda verdict: verdict.rows) as progress:
         verdict = compare(database, opened, _rules(), defaults=defaults, words=words, progress=progress)
     for example in verdict.examples:
         click.echo(example)
@@ -270,7 +233,7 @@ def export(format, **filters):
     """Write the leads, or those that the filters select, to standard output."""
     prefix = current_app.extensions["leads_settings"].phone_prefix
     given = MultiDict([(name, value) for name, values in filters.items() for value in values])
-    with _one_sentence():
+    with one_sentence():
         selection, _ = load_query(ExportQuery(), given)
         output = click.get_binary_stream("stdout")
         for piece in export_leads(database, selection, prefix, format, None):
@@ -280,7 +243,7 @@ def export(format, **filters):
 @leads.command()
 def demo():
     """Make 300 invented leads with a history, for trying the service; only where there are none."""
-    with _one_sentence():
+    with one_sentence():
         if not make_demo():
             raise click.ClickException("The database holds leads already; the demo is for one without.")
     click.echo(f"{LEADS} leads made")
@@ -294,7 +257,7 @@ def follow(after):
     second, until SIGINT or SIGTERM."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    with _one_sentence():
+    with one_sentence():
         page = load_query(FeedQuery(), MultiDict({"after": after} if after else {}))
         place = page.place
         while True:
@@ -317,83 +280,55 @@ def history():
               help="Forget changes of over DAYS days ago.")
 def purge_(days):
     """Forget the changes of long ago: no history and no feed has them any more, and nothing is restored from them."""
-    with _one_sentence():
+    with one_sentence():
         database.lift_time_limit()
         click.echo(f"{sum(purge(days))} changes forgotten")
 
 
-@leads.group()
-def key():
-    """Who may come in with an API key (LEADS_AUTH=keys)."""
+class _Days(click.ParamType):
+    """Days, as in 1095 or 1095d; an integer."""
+
+    name = "days"
+
+    def convert(self, value, parameter, context):
+        digits = str(value).removesuffix("d")
+        if not (digits.isascii() and digits.isdecimal() and 1 <= int(digits[:6]) <= 36500):
+            self.fail(f"{value} is no number of days from 1 to 36500, such as 1095d.", parameter, context)
+        return int(digits)
 
 
-def _key_name(context, parameter, name):
-    if not name.strip() or not name.isprintable() or len(name) > 100:
-        raise click.BadParameter("must have 1 to 100 printable characters.")
-    return name.strip()
+@leads.command()
+@click.option("--older-than", "days", type=_Days(), metavar="DAYS", required=True,
+              help="Erase leads that nobody changed for DAYS days, such as 1095d.")
+@click.option("--dry-run", is_flag=True, help="Count them and erase nothing.")
+def retention(days, dry_run):
+    """Erase the leads that were never converted and that nobody changed for long, with the reason retention, from every
+    place that holds something of them."""
+    rows = Counter()
+    with one_sentence():
+        database.lift_time_limit()
+        if dry_run:
+            click.echo(f"{how_many_unchanged(days)} leads would be erased (dry run: nothing was erased)")
+            return
+        for erased in erase_unchanged(days):
+            rows.update(erased)
+    click.echo(f"{rows.pop('leads', 0)} leads erased")
+    for table, count in rows.items():
+        click.echo(f"{table}: {count} rows")
 
 
-@key.command()
-@click.argument("name", callback=_key_name)
-@click.option("--role", type=click.Choice([*ROLE_NAMES]), required=True,
-              help="reader: GET; editor: also create, update, convert; admin: also delete, import, export.")
-@click.option("--company", type=click.UUID, help="Only the leads of this company (its id); otherwise all leads.")
-def create(name, role, company):
-    """Make a key called NAME and show its secret, this once."""
-    if name in (OPERATOR, IMPORT):
-        raise click.BadParameter(f"{name} is what leads written by the commands are signed with.")
-    with _one_sentence():
-        try:
-            secret = keys.create(database, name, role, company)
-        except IntegrityError as error:
-            problem = database_problem(error)
-            raise click.ClickException(
-                f"There is no company {company}." if problem and problem.code == "foreign_key" else
-                f"There is a key called {name} already; a revoked one keeps its name too.") from error
-    click.echo(secret)
-    click.echo("It is shown this once; the database has its SHA-256 only.", err=True)
-
-
-@key.command("list")
-def list_():
-    """List the keys."""
-    with _one_sentence():
-        for each in keys.listed(database):
-            state = f"revoked {each.revoked_at:%Y-%m-%d %H:%M:%S}" if each.revoked_at else "valid"
-            click.echo(f"{each.name}  {each.role}  {each.company_id or 'every company'}  …{each.ending}  "
-                       f"created {each.created_at:%Y-%m-%d %H:%M:%S}  {state}")
-
-
-@key.command()
-@click.argument("name")
-def revoke(name):
-    """Revoke the key called NAME. The service stops taking it within 30 seconds."""
-    with _one_sentence():
-        if not keys.revoke(database, name):
-            raise click.ClickException(f"There is no key called {name}.")
-    click.echo(f"Revoked {name}.")
-
-
-@leads.group("rls")
-def row_security():
-    """Row security: PostgreSQL itself keeps the service to the leads of the caller (LEADS_RLS=1)."""
-
-
-@row_security.command()
-@click.argument("role")
-def enable(role):
-    """Keep the PostgreSQL role ROLE, as which the service is to connect, to the leads of the caller.
-
-    Run it as the owner of the table leads. ROLE exists, is no superuser, has no BYPASSRLS and owns nothing here; it is
-    granted what the service needs. Other roles see what they saw before.
-    """
-    with _one_sentence():
-        rls.enable(database, role)
-    click.echo(f"Row security holds {role}. Now let DATABASE_URL name that role, and set LEADS_RLS=1.")
-
-
-@row_security.command()
-def disable():
-    """Undo it; what the role was granted stays."""
-    with _one_sentence():
-        click.echo("Row security is off." if rls.disable(database) else "Nothing to do.")
+@leads.command("allow")
+@click.argument("who")
+def allow_(who):
+    """Let a person who was erased come back by an import: WHO is their e-mail, phone or lead's id."""
+    lead_id = parse_uuid(who)
+    with one_sentence():
+        if lead_id:
+            found = allow(lead_id, None, None)
+        elif "@" in who:
+            found = allow(None, _rules().fields["email"].deserialize(who), None)
+        else:
+            found = allow(None, None, _rules().fields["phone"].deserialize(who))
+    if not found:
+        raise click.ClickException("Nobody who was erased is known by that.")
+    click.echo(f"{found} erased may come back")

@@ -27,13 +27,15 @@ _POLICIES = {"leads": {
     # What a lead was when it left the company is the company's; what it became is not.
     "leads_company": f"AS RESTRICTIVE FOR SELECT TO {{role}} USING ({_WHOSE} OR (op IN ('delete', 'gone') AND "
                      "(SELECT current_setting('leads.company_id', true)) = company_id_before::text))",
-}} | {table: {_OPEN: _EVERYBODY, "leads_company": _COMPANY}  # they hold leads
-       for table in ("leads_answers", "leads_merges", "leads_merged", "leads_dismissed")}
+}} | {table: {_OPEN: _EVERYBODY, "leads_company": _COMPANY}  # they hold leads, or what stays of one
+       for table in ("leads_answers", "leads_merges", "leads_merged", "leads_dismissed", "leads_erased")}
 _GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads, leads_answers, leads_merges, leads_merged, leads_dismissed",
            "SELECT, INSERT": "clients",
-           "SELECT": "companies, leads_keys, leads_migrations, leads_history, leads_history_purged"}
-# They tell of every company's clients and leads.
-_FUNCTIONS = "leads_client_is_open(uuid, uuid), leads_beside(bigint[], integer[], uuid)"
+           "SELECT": "companies, leads_keys, leads_migrations, leads_history, leads_history_purged, leads_erased"}
+# They tell of every company's clients and leads, or of who was erased.
+_FUNCTIONS = ("leads_client_is_open(uuid, uuid), leads_beside(bigint[], integer[], uuid), "
+              "leads_are_erased(integer[], uuid[], text[], text[], uuid)")
+_ERASING = "leads_erase(uuid, uuid, text)"  # nobody else's, ever
 
 
 class RowSecurityError(Exception):
@@ -69,7 +71,7 @@ def enable(database: Database, role: str) -> None:
         for rights, tables in _GRANTS.items():
             database.execute_sql(f"GRANT {rights} ON {tables} TO {quoted}")
         database.execute_sql(f"REVOKE EXECUTE ON FUNCTION {_FUNCTIONS} FROM PUBLIC")
-        database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTIONS} TO {quoted}")
+        database.execute_sql(f"GRANT EXECUTE ON FUNCTION {_FUNCTIONS}, {_ERASING} TO {quoted}")
 
 
 def disable(database: Database) -> bool:

@@ -165,6 +165,14 @@ class RestoreBody(_Body):
     to = WholeNumber(1, 10**18, allow_none=True)
 
 
+class EraseBody(_Body):
+    """Why a lead is to be erased, and its name or e-mail, so that no other one is; or what would be."""
+
+    reason = Text(255, required=True)
+    confirm = Text(255, required=True)
+    dry_run = Flag(load_default=False)
+
+
 # The fields of which a merge keeps one lead's value.
 TAKEABLE = ("name", "email", "phone", "source", "stage", "status", "interest_level", "address", "city", "company",
             "contact", "owner", "segment", "client_id")

@@ -37,6 +37,7 @@ PROBLEMS = {
     "cursor_gone": Kind(410, Sentence(
         "Les modifications après ce curseur ne sont plus connues ; relisez la liste, puis repartez sans curseur.",
         "The changes after this cursor are not known any more; list again, then go on without a cursor.")),
+    "erased": Kind(410, Sentence("Cette personne a été effacée.", "This person was erased.")),
     "stale": Kind(412, Sentence("Ce lead a changé entre-temps ; relisez-le d'abord.",
                   "This lead has changed meanwhile; read it again first.")),
     "too_large": Kind(413, Sentence("Le corps de la requête est trop volumineux.", "The request's body is too large.")),

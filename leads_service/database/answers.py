@@ -28,25 +28,27 @@ class Answer(NamedTuple):
 
 _UNDER_WAY = Answer(102, [], b"")
 _IS_UNDER_WAY = f"status = {_UNDER_WAY.status}"
+_ERASED = 410  # of an answer that was emptied, since it told of a lead that was erased (migrations/0014_erased.py)
 
 
 def answer_once(key: bytes, fingerprint: bytes, company_id: uuid.UUID | None, answer: Callable[[], Answer], *,
-                in_batches: bool = False) -> tuple[Answer, bool]:
+                lead_id: uuid.UUID | None = None, in_batches: bool = False) -> tuple[Answer, bool]:
     """What `answer()` gives, and False; if a request with this key (32 bytes) was answered in the last 24 hours, that
-    answer, and True. Success alone is kept, as the company's (None: of a caller of all).
+    answer, and True. Success alone is kept, as the company's (None: of a caller of all) and as of the lead that the
+    request names by its path.
 
     `answer` writes in this transaction; `in_batches`, in transactions of its own, on other connections. Then this one
     is not held meanwhile: a pool whose connections all wait for a second one would serve nobody. That it is under way
     is a row, for as long as it may take: a kill leaves it.
 
     Raises Problem: in_progress when another request with this key is under way; key_reused when that answer was to a
-    request with another fingerprint.
+    request with another fingerprint; erased when that answer told of a lead that was erased since.
     """
     with database.atomic():
         if kept := _kept(key, fingerprint):
             return kept, True
         made = _UNDER_WAY if in_batches else answer()
-        _keep(key, fingerprint, company_id, made)
+        _keep(key, fingerprint, company_id, lead_id, made)
     if not in_batches:
         return made, False
     database.close()
@@ -57,7 +59,7 @@ def answer_once(key: bytes, fingerprint: bytes, company_id: uuid.UUID | None, an
             database.execute_sql(f"DELETE FROM leads_answers WHERE key = %s AND {_IS_UNDER_WAY}", (Binary(key),))
         raise
     with database.atomic():
-        _keep(key, fingerprint, company_id, made)
+        _keep(key, fingerprint, company_id, lead_id, made)
     return made, False
 
 
@@ -82,10 +84,12 @@ def _kept(key, fingerprint):
         raise _in_progress()
     if bytes(of_request) != fingerprint:
         raise Problem("key_reused", detail={HEADER: [PROBLEMS["key_reused"].sentence]})
+    if status == _ERASED:
+        raise Problem("erased")
     return Answer(status, headers, bytes(body))
 
 
-def _keep(key, fingerprint, company_id, answer):
+def _keep(key, fingerprint, company_id, lead_id, answer):
     if answer.status >= 300:
         return
     database.execute_sql(
@@ -93,10 +97,10 @@ def _keep(key, fingerprint, company_id, answer):
         f"SELECT key FROM leads_answers WHERE at <= now() - {_KEPT} ORDER BY at LIMIT {_FEW} FOR UPDATE SKIP LOCKED)",
         (Binary(key),))
     kept = database.execute_sql(
-        "INSERT INTO leads_answers (key, company_id, fingerprint, status, headers, body) "
-        "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-        (Binary(key), company_id and str(company_id), Binary(fingerprint), answer.status, Json(answer.headers),
-         Binary(answer.body)))
+        "INSERT INTO leads_answers (key, company_id, lead_id, fingerprint, status, headers, body) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        (Binary(key), company_id and str(company_id), lead_id and str(lead_id), Binary(fingerprint), answer.status,
+         Json(answer.headers), Binary(answer.body)))
     if not kept.rowcount:  # the lock holds nobody off who computes it otherwise; the table does
         raise _in_progress()
 

@@ -11,7 +11,7 @@ import psycopg2
 from peewee import DataError, IntegrityError
 
 from leads_service.contract.lead import LEAD_COLUMNS
-from leads_service.contract.problems import Problem, unknown_row
+from leads_service.contract.problems import PROBLEMS, Problem, unknown_row
 from leads_service.contract.sentences import Sentence
 from leads_service.database.failures import database_problem, retrying
 from leads_service.database.pool import Database
@@ -76,6 +76,9 @@ _MERGED = """
           WHERE NOT EXISTS (SELECT FROM {real} WHERE id = i.id)
           AND (by_id OR NOT EXISTS (SELECT FROM {real} WHERE lower(email) = lower(i.email)))
           AND leads_merged_into(m.lead_id) IS NOT NULL ORDER BY i.number, by_id DESC) AS meant"""
+# migrations/0014_erased.py
+_ERASED = ("SELECT leads_are_erased(array_agg(number), array_agg(id), array_agg(email::text), array_agg(phone::text), "
+           "%s::uuid) FROM leads_incoming")
 _INSERT = f"INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM leads_incoming WHERE number = "
 # Row after row, to learn which ones PostgreSQL refuses and why: what is done here is taken back. Each row is a
 # subtransaction of the server's, so that a batch of nothing but such rows costs one message.
@@ -222,7 +225,9 @@ class Writer:
             if self._dry_run:
                 execute(_COPY_MET.format(real=self._real, rows="true"))
             refused = refused | self._orphans(batch)
-            settled = settle(batch, self._keys(), self._there(refused), refused, update=self._update)
+            keys, there = self._keys(), self._there(refused)
+            refused = self._erased(batch, keys, there) | refused
+            settled = settle(batch, keys, there, refused, update=self._update)
             if self._on_conflict == "fail":
                 self._demand_no_conflict(batch, settled)
             different = differences(settled, batch, self._differing(settled), update=self._update)
@@ -270,6 +275,14 @@ class Writer:
                 fault = Fault(column, "foreign_key", unknown_row(column).sentence)
                 orphans |= {number: fault for (number,) in rows}
         return orphans
+
+    def _erased(self, batch, keys, there):
+        """{number: Fault} of the rows that would bring somebody back who was erased: those that meet no lead."""
+        known = {met.id for met in there} | {met.key for met in there}
+        rows = self._database.execute_sql(_ERASED, [self._company_id and str(self._company_id)])
+        fault = Fault("", "erased", PROBLEMS["erased"].sentence)
+        return {number: fault for number, in rows
+                if str(batch[number].lead["id"]) not in known and (keys[number] is None or keys[number] not in known)}
 
     def _demand_no_conflict(self, batch, settled):
         conflicts = [(number, fault) for number, fault in settled.refused.items() if fault.code.endswith("_taken")]

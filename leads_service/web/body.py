@@ -3,7 +3,7 @@
 from flask import current_app, request
 from gunicorn.http.errors import ParseException
 
-from leads_service.contract.lead import ConvertBody, LeadBody, MergeBody, RestoreBody
+from leads_service.contract.lead import ConvertBody, EraseBody, LeadBody, MergeBody, RestoreBody
 from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.contract.strict_json import parse_json
@@ -56,6 +56,7 @@ class Bodies:
         self.update = LeadBody(settings.phone_prefix, partial=True)
         self.convert = ConvertBody()
         self.restore = RestoreBody()
+        self.erase = EraseBody()
         self.merge = MergeBody()
 
 

@@ -215,7 +215,7 @@ def test_it_can_be_repeated_and_undone(secured):
     url, held_url = secured
     policies = "SELECT polname FROM pg_policy UNION ALL SELECT 'on' FROM pg_class WHERE relrowsecurity ORDER BY 1"
     enabled = sql(url, policies)
-    assert len(enabled) == 21
+    assert len(enabled) == 24
     role = urllib.parse.urlsplit(held_url).username
     assert flask("rls", "enable", role, DATABASE_URL=url).stdout.startswith(f"Row security holds {role}.")
     assert sql(url, policies) == enabled

@@ -28,6 +28,7 @@ def violations(page, within="html"):
 def leads(api):
     """Leads to show."""
     api.make(name="Ana Silva", stage="won", source="web")
+    api.make(name="BLANC Zoé", company="Acme", stage="lost", phone="06 12 34 56 78")
     api.make(name="Zoé Blanc", company="ACME", owner="Alice Durand", tags=["vip"], phone="06 12 34 56 78",
              email="zoe@example.com", notes={"next_step_date": "2020-01-01", "estimated_value": 1200},
              activities=[{"type": "call", "text": "Rappeler", "at": "2026-01-01T10:00:00Z"}])
@@ -62,7 +63,12 @@ def test_every_view(board, leads):
     box.fill("Arles")
     box.blur()
     expect(page.get_by_role("button", name="Annuler")).to_be_visible()
+    expect(page.get_by_text("1 doublon")).to_be_visible()
     found["lead"] = violations(page)
+    for button in ("Fusionner", "Effacer cette personne"):
+        panel(page, "Zoé Blanc").get_by_role("button", name=button).click()
+        found[button] = violations(page, "dialog")
+        page.keyboard.press("Escape")
     page.goto("/board?view=table&tag=vip")
     expect(page.get_by_role("rowheader")).to_have_count(1)
     found["list"] = violations(page)

@@ -234,7 +234,8 @@ def test_relevance_walk_shows_equally_relevant_leads_once(api):
 @pytest.mark.parametrize(("path", "queries"), [
     ("/leads/", 1), ("/leads/?count=exact", 2), ("/leads/?count=estimated&q=a", 3), ("/leads/search/a?owner=b", 3),
     ("/leads/?status=active", 2), ("/leads/status/Perdu", 3), ("/leads/?city=Aix&limit=1", 2),
-    ("/leads/00000000-0000-0000-0000-000000000001", 1), ("/leads/?limit=0", 0),
+    ("/leads/00000000-0000-0000-0000-000000000001", 2),  # what is not there may have been merged
+    ("/leads/?limit=0", 0),
     ("/leads/no-uuid", 0), ("/health", 0), ("/openapi.json", 0), ("/docs", 0)])
 def test_queries_are_counted(app, path, queries):
     for _ in range(3):

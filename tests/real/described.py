@@ -23,9 +23,10 @@ TABLES = ("leads", "clients", "companies")
 LEADS = [str(uuid.UUID(int=number, version=4)) for number in range(1, 21)]
 MOST_ROWS = 300
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
-# No JSON Schema tells a file of leads from another text, which files a page has, whether an item can be done, nor that
-# a lead is one of those named beside it.
-SHAPELESS = ("/leads/import", "/leads/bulk", "/leads/{lead_id}/merge", "/docs/{file}", "/board/{file}")
+# No JSON Schema tells a file of leads from another text, which files a page has, a lead's name, whether an item can be
+# done, nor that a lead is one of those named beside it.
+SHAPELESS = ("/leads/import", "/leads/bulk", "/leads/{lead_id}/merge", "/leads/{lead_id}/erase", "/docs/{file}",
+             "/board/{file}")
 
 
 @schemathesis.serializer(*sorted(set(IMPORT_TYPES) - {"application/json", "text/csv"}))

@@ -66,7 +66,7 @@ def empty(url):
         SET LOCAL session_replication_role = 'replica';  -- no trigger keeps what goes
         DELETE FROM leads_history_purged;
         DELETE FROM leads_answers; DELETE FROM leads_merges; DELETE FROM leads_merged;
-        DELETE FROM leads_dismissed;
+        DELETE FROM leads_dismissed; DELETE FROM leads_erased_people; DELETE FROM leads_erased;
         IF (SELECT count(*) < 100 FROM (SELECT FROM leads LIMIT 100) AS few) THEN
             DELETE FROM leads; DELETE FROM clients; DELETE FROM leads_keys; DELETE FROM companies;
             DELETE FROM leads_history;

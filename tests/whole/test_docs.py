@@ -261,12 +261,3 @@ def test_every_dependency_has_its_line():
     told = re.findall(r"^- \*\*([\w-]+)\*\* ", PAGES["docs/house.md"], re.MULTILINE)
     assert len(pinned) > 10
     assert sorted(map(str.lower, pinned)) == sorted(map(str.lower, told))
-
-
-def test_every_column_is_said_to_hold_personal_data_or_none(db_url):
-    there = sql(db_url, "SELECT table_name, array_agg(column_name::text) FROM information_schema.columns "
-                        "WHERE table_schema = current_schema() GROUP BY 1")
-    documented = {QUOTED.fullmatch(table)[1]: sorted(QUOTED.findall(personal) + QUOTED.findall(others)) for
-                  table, personal, others in
-                  rows("docs/personal-data.md", "table | columns with personal data | other columns")}
-    assert documented == {table: sorted(columns) for table, columns in there}

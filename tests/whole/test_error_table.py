@@ -18,7 +18,7 @@ from real.client import failed
 from real.postgres import connected, database_setting, sql, transaction
 from real.service import service, until
 
-LEAD, OTHER, NOBODY = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 9))
+LEAD, OTHER, ERASED, NOBODY = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 8, 9))
 ONE = f"/leads/{LEAD}"
 BLOCKED = "LOCK TABLE leads"
 JSON = {"Content-Type": "application/json"}
@@ -69,6 +69,14 @@ def used(call):
     """A key that another request had; one that changed nothing."""
     call("admin", "POST", "/leads/import?dry_run=true", raw="name\nx",
          headers={"Content-Type": "text/csv", "Idempotency-Key": "used"})
+    yield
+
+
+@contextlib.contextmanager
+def erased(call):
+    """A lead that was erased."""
+    call("admin", "POST", "/leads/", body={"id": ERASED, "name": "Erased"})
+    call("admin", "POST", f"/leads/{ERASED}/erase", body={"reason": "x", "confirm": "Erased"})
     yield
 
 
@@ -172,6 +180,8 @@ TABLE = {
         sent(b'{"name": "x"}', Idempotency_Key="held"), 409, "in_progress", lambda url, call: held(url)),
     "a cursor of changes that are no longer kept": (
         ("GET", f"/leads/changes?after={ELSEWHERE}", {}), 410, "cursor_gone"),
+    "a lead that was erased": (("GET", f"/leads/{ERASED}/dossier", {}), 410, "erased",
+                               lambda url, call: erased(call)),
     "body over the limit": (sent(FULL), 413, "too_large"),
     "chunked body over the limit": (("POST", "/leads/", {
         "raw": b"%x\r\n%b\r\n0\r\n\r\n" % (len(FULL), FULL), "headers": JSON | {"Transfer-Encoding": "chunked"}}),

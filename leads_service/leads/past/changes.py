@@ -108,7 +108,7 @@ def _looked_at(behind, company_id):
 
 def _judged(changes, selection, phone_prefix, company_id):
     """What the caller is told of the changes with these keys: JSON texts by number; nothing of a lead outside before
-    and after."""
+    and after. Of one that was erased nobody knows what it met, so all are told that it is gone."""
     if not changes:
         return {}
     transactions, numbers, _ = map(list, zip(*changes, strict=True))
@@ -122,7 +122,8 @@ def _judged(changes, selection, phone_prefix, company_id):
     lead = (f"(SELECT row_to_json(lead) FROM (SELECT {COLUMNS} FROM jsonb_populate_record(NULL::leads, h.became)) "
             "AS lead WHERE h.became IS NOT NULL)")
     told = select(f"""
-        SELECT h.number::text, CASE WHEN is_theirs OR op = 'delete' THEN (SELECT row_to_json(told)::text FROM (
+        SELECT h.number::text,
+               CASE WHEN op = 'delete' OR (is_theirs AND NOT erased) THEN (SELECT row_to_json(told)::text FROM (
                    SELECT number AS change, op, lead_id, at, who AS by, {fields} AS fields,
                           {lead} AS lead) AS told)
                ELSE (SELECT row_to_json(told)::text FROM (SELECT number AS change, 'gone' AS op, lead_id, at) AS told)
@@ -136,7 +137,7 @@ def _judged(changes, selection, phone_prefix, company_id):
                     FROM (SELECT *, {STATE} AS state FROM leads_history h
                           WHERE (transaction, number) IN (SELECT * FROM unnest(%s::xid8[], %s::bigint[]))
                           OFFSET 0) AS made OFFSET 0) AS both_sides OFFSET 0) AS h
-        WHERE is_theirs OR was_theirs""", [*own, *parameters, *parameters, transactions, numbers])
+        WHERE is_theirs OR was_theirs OR erased""", [*own, *parameters, *parameters, transactions, numbers])
     return dict(told.fetchall())
 
 

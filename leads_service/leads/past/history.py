@@ -34,12 +34,13 @@ STATE = f"""CASE WHEN h.op = 'delete' THEN h.before ELSE
 
 def fields_of(state: str) -> str:
     """SQL of {field: {"old", "new"}} of the fields that the change h changed; `state` is SQL of the lead right after.
-    A lead that comes or goes has its values on one side only."""
+    A lead that comes or goes has its values on one side only, one that was erased none."""
     return f"""(SELECT coalesce(jsonb_object_agg(key, jsonb_build_object('old', old, 'new', new)), '{{}}') FROM (
     SELECT coalesce(o.key, n.key) AS key, o.value AS old, n.value AS new
     FROM jsonb_each(h.before) o
     FULL JOIN jsonb_each(CASE WHEN h.before IS NULL THEN {state} ELSE h.after END) n ON n.key = o.key) AS field
-    WHERE key IN ({_NAMES}) AND NOT (coalesce(old, 'null') = 'null' AND coalesce(new, 'null') = 'null'))"""
+    WHERE NOT h.erased AND key IN ({_NAMES})
+    AND NOT (coalesce(old, 'null') = 'null' AND coalesce(new, 'null') = 'null'))"""
 
 
 _FIELDS = fields_of(STATE)
@@ -54,6 +55,8 @@ REWRITE = f"""
          (SELECT {SETTABLE} FROM jsonb_populate_record(NULL::leads, was.lead)) AS was_so)"""
 _BRING_BACK = f"""INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS}
     FROM jsonb_populate_record(NULL::leads, %s::jsonb) ON CONFLICT (id) DO NOTHING"""
+# The lead that a delete deleted.
+_WAS = f"(SELECT row_to_json(lead) FROM (SELECT {COLUMNS} FROM jsonb_populate_record(NULL::leads, before)) AS lead)"
 _SHOWN = "SELECT number AS change, op, lead_id, at, who AS by, request_id"
 
 
@@ -67,7 +70,7 @@ class Changes(NamedTuple):
 def changes_of(lead_id: uuid.UUID, company_id: uuid.UUID | None, limit: int, below: int | None) -> Changes:
     """The changes of a lead, of a deleted one too, while it was this company's (None: any's): newest first, those with
     a number `below`. Raises Problem("not_found") for a lead that never was."""
-    seen, parameters = _seen(company_id)
+    seen, parameters = seen_by(company_id)
     fields = _FIELDS
     if company_id:
         # What it was before it came is not theirs to know.
@@ -85,8 +88,7 @@ def deleted_leads(company_id: uuid.UUID | None, limit: int, below: int | None) -
     """The deletes of this company's leads (None: of any) that can be undone, each with the lead as it was: newest
     first, those with a number `below`."""
     met, parameters = _restorable(company_id)
-    lead = f"(SELECT row_to_json(lead) FROM (SELECT {COLUMNS} FROM jsonb_populate_record(NULL::leads, before)) AS lead)"
-    return _page(f"{_SHOWN}, {lead} AS lead FROM leads_history h WHERE {met}", parameters, limit, below)
+    return _page(f"{_SHOWN}, {_WAS} AS lead FROM leads_history h WHERE {met}", parameters, limit, below)
 
 
 def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID | None,
@@ -95,8 +97,8 @@ def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID |
     what it is. Its JSON. `deleted_too`: the caller may bring a deleted lead back.
 
     It may be larger than a lead that a caller sends, since it was so. Raises Problem: no such lead or change (another
-    company's are none), merged, forbidden, stale (it has none of the `versions`; a deleted lead has no version), the
-    e-mail or id taken, the client or company gone.
+    company's are none), merged, erased, forbidden, stale (it has none of the `versions`; a deleted lead has no
+    version), the e-mail or id taken, the client or company gone.
     """
     with database.atomic():
         # One after the other, so that the second finds the lead there.
@@ -105,7 +107,7 @@ def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID |
         met, parameters = _restorable(company_id)
         if not there and not first(database.execute_sql(
                 f"SELECT true FROM leads_history h WHERE lead_id = %s AND {met}", [str(lead_id), *parameters])):
-            raise missing_lead(lead_id, company_id)
+            raise missing(lead_id, company_id)
         if not there and not deleted_too:
             raise Problem("forbidden")
         if there:
@@ -123,6 +125,23 @@ def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID |
         if not there and not written.rowcount:
             raise Problem("id_taken")  # by another company's lead, or one that was made this moment
         return lead_by_id(lead_id, company_id)
+
+
+def missing(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> Problem:
+    """The problem of a lead that is not there for this company (None: for any): merged, or erased when it was, as far
+    as the company was to know it."""
+    seen, parameters = seen_by(company_id)
+    erased = first(database.execute_sql(f"SELECT true FROM leads_history h WHERE lead_id = %s AND h.op = 'delete' "
+                                        f"AND h.erased AND {seen} LIMIT 1", [str(lead_id), *parameters]))
+    return Problem("erased") if erased else missing_lead(lead_id, company_id)
+
+
+def deleted_lead(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> str | None:
+    """The lead as it was when it was deleted, if it can be restored by this company (None: by whoever sees all): its
+    JSON, or None."""
+    met, parameters = _restorable(company_id)
+    return first(select(f"SELECT {_WAS}::text FROM leads_history h WHERE lead_id = %s AND {met} "
+                        "ORDER BY number DESC LIMIT 1", [str(lead_id), *parameters]))
 
 
 def purge(days: int) -> Iterator[int]:
@@ -156,17 +175,18 @@ def _state(lead_id, change, company_id):
     """The lead right after the change, without one as it was deleted: its JSON text, its e-mail and its client's id."""
     which, parameters = ("op = 'delete'", []) if change is None else ("op NOT IN ('delete', 'gone') AND number = %s",
                                                                      [change])
-    seen, own = _seen(company_id)
+    seen, own = seen_by(company_id)
     found = database.execute_sql(
         f"SELECT state::text, state ->> 'email', state ->> 'client_id' FROM (SELECT {STATE} AS state "
-        f"FROM leads_history h WHERE lead_id = %s AND {which} AND {seen} ORDER BY number DESC LIMIT 1) AS was",
+        f"FROM leads_history h WHERE lead_id = %s AND {which} AND NOT erased AND {seen} ORDER BY number DESC LIMIT 1) "
+        "AS was",
         [str(lead_id), *parameters, *own]).fetchone()
     if found is None:
         raise Problem("not_found", NO_SUCH_CHANGE.format(change=change))
     return found
 
 
-def _seen(company_id):
+def seen_by(company_id):
     """The condition that h is a change after which, or a delete before which, the lead was this company's."""
     if not company_id:
         return "true", []
@@ -182,7 +202,7 @@ def _restorable(company_id):
     if company_id:
         later, more = "(later.company_id = %s OR later.company_id_before = %s)", 2 * [str(company_id)]
         whose, before = "h.company_id_before = %s", [str(company_id)]
-    return (f"h.op = 'delete' AND {whose} AND leads_merged_into(h.lead_id) IS NULL AND "
+    return (f"h.op = 'delete' AND NOT h.erased AND {whose} AND leads_merged_into(h.lead_id) IS NULL AND "
             f"NOT EXISTS (SELECT FROM leads WHERE id = h.lead_id AND {own}) AND "
             "NOT EXISTS (SELECT FROM leads_history later WHERE later.lead_id = h.lead_id AND later.number > h.number "
             f"AND {later})", [*before, *parameters, *more])

@@ -28,7 +28,7 @@ _JUDGED = f"""
                (SELECT ({STATE})::text FROM (SELECT began.lead_id, began.number - 1 AS number, ''::text AS op,
                                                     NULL::jsonb AS before) AS h) END
     FROM (SELECT DISTINCT ON (lead_id) lead_id, number, op FROM leads_history
-          WHERE run = %(run)s AND lead_id = ANY (%(ids)s::uuid[]) ORDER BY lead_id, number) AS began
+          WHERE run = %(run)s AND lead_id = ANY (%(ids)s::uuid[]) AND NOT erased ORDER BY lead_id, number) AS began
     LEFT JOIN LATERAL (SELECT who, at FROM leads_history WHERE lead_id = began.lead_id AND number > began.number
                        AND run IS DISTINCT FROM %(run)s ORDER BY number DESC LIMIT 1) AS since ON true
     WHERE NOT EXISTS (SELECT FROM leads_history WHERE run = %(run)s AND lead_id = began.lead_id

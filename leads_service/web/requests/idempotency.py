@@ -13,6 +13,7 @@ from flask import Flask, Response, make_response, request
 
 from leads_service.access.callers import Caller
 from leads_service.contract.problems import Problem
+from leads_service.contract.vocabulary import parse_uuid
 from leads_service.database.answers import HEADER as IDEMPOTENCY_KEY
 from leads_service.database.answers import Answer, answer_once
 from leads_service.database.failures import retrying
@@ -45,7 +46,8 @@ def _once(view):
             return Answer(response.status_code, list(map(list, response.headers)), response.get_data())
 
         made, again = retrying(lambda: answer_once(
-            key, _fingerprint(body), current_caller().company_id, answer, in_batches=view.promise.in_batches))
+            key, _fingerprint(body), current_caller().company_id, answer,
+            lead_id=parse_uuid(arguments.get("lead_id", "")), in_batches=view.promise.in_batches))
         response = Response(made.body, made.status, made.headers)
         if again:
             response.headers["Idempotent-Replayed"] = "true"

@@ -1,13 +1,15 @@
 """What became of leads: their changes, what was deleted, and the way back."""
 
-from flask import Blueprint, json, request
+from collections.abc import Callable
+
+from flask import Blueprint, Response, json, request
 
 from leads_service.access.callers import Role
 from leads_service.contract.lead import RestoreBody
 from leads_service.contract.lists import CHANGES, ChangesQuery, Cursor, FeedQuery, load_query
 from leads_service.database.failures import retrying
 from leads_service.leads.past.changes import changes_after
-from leads_service.leads.past.history import changes_of, deleted_leads, restore_lead
+from leads_service.leads.past.history import Changes, changes_of, deleted_leads, restore_lead
 from leads_service.web import replica
 from leads_service.web.answers import answered, company_of_caller, lead_answer, uuid_of
 from leads_service.web.authorization import current_caller
@@ -32,16 +34,16 @@ from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
 blueprint = Blueprint("history", __name__, url_prefix="/leads")
 _QUERY, _FEED_QUERY = ChangesQuery(), FeedQuery()
 _OR_NULL = {"type": ["string", "null"]}
-_CHANGE = {"change": NUMBER, "op": {**TEXT, "enum": ["create", "update", "delete", "restore"]}, "lead_id": UUID,
+CHANGE = {"change": NUMBER, "op": {**TEXT, "enum": ["create", "update", "delete", "restore"]}, "lead_id": UUID,
            "at": TIME, "by": TEXT, "request_id": _OR_NULL}
-_FIELDS = {"type": "object", "additionalProperties": object_of(old={}, new={})}
+FIELDS = {"type": "object", "additionalProperties": object_of(old={}, new={})}
 
 
 def _page_of(name, **beside):
-    return {200: as_json(name, success_of(list_of(object_of(**_CHANGE, **beside)), count=NUMBER, next_cursor=_OR_NULL))}
+    return {200: as_json(name, success_of(list_of(object_of(**CHANGE, **beside)), count=NUMBER, next_cursor=_OR_NULL))}
 
 # Of a lead that left the filter or the company, `gone`, nothing more is said.
-_FED = object_of(("by", "fields", "lead"), change=NUMBER, lead_id=UUID, at=TIME, by=TEXT, fields=_FIELDS,
+_FED = object_of(("by", "fields", "lead"), change=NUMBER, lead_id=UUID, at=TIME, by=TEXT, fields=FIELDS,
                  op={**TEXT, "enum": ["create", "update", "delete", "restore", "gone"]},
                  lead={"anyOf": [LEAD, {"type": "null"}]})
 
@@ -59,11 +61,11 @@ def changes():
 
 
 @blueprint.get("/<lead_id>/history")
-@promise(Role.READER, _page_of("History", fields=_FIELDS), query=ChangesQuery)
+@promise(Role.READER, _page_of("History", fields=FIELDS), query=ChangesQuery)
 def lead_history(lead_id):
     """The changes of a lead, of a deleted one too, newest first."""
     lead_id = uuid_of(lead_id)
-    return _page(lambda *place: changes_of(lead_id, company_of_caller(), *place))
+    return page_of_changes(lambda *place: changes_of(lead_id, company_of_caller(), *place))
 
 
 # Only an admin may bring these back, and each is a whole lead that others have been told is gone.
@@ -71,7 +73,7 @@ def lead_history(lead_id):
 @promise(Role.ADMIN, _page_of("DeletedLeads", lead=LEAD), query=ChangesQuery)
 def deleted():
     """The deleted leads that can be restored, as they were, newest first."""
-    return _page(lambda *place: deleted_leads(company_of_caller(), *place))
+    return page_of_changes(lambda *place: deleted_leads(company_of_caller(), *place))
 
 
 @blueprint.post("/<lead_id>/restore")
@@ -86,7 +88,8 @@ def restore(lead_id):
         lambda: restore_lead(lead_id, change, company_of_caller(), versions, deleted_too=is_admin)))
 
 
-def _page(changes):
+def page_of_changes(changes: Callable[[int, int | None], Changes]) -> Response:
+    """The page that the query string asks for, of what `changes` gives for a limit and the number to stay below."""
     asked = load_query(_QUERY, request.args)
     found = replica.read(lambda: changes(asked["limit"], asked.get("cursor")))
     cursor = Cursor(CHANGES, (str(found.last),)).encode() if found.last else None

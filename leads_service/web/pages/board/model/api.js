@@ -38,10 +38,11 @@ export class Refusal extends Error {
 
 let late = 0;
 
-async function send(method, path, { body, etag, key, time = LONGEST }) {
+async function send(method, path, { body, etag, key, accept, time = LONGEST }) {
   const headers = { "Accept-Language": language() };
   const credential = sessionStorage.getItem(KEY);
   if (credential) headers.Authorization = `Bearer ${credential}`;
+  if (accept) headers.Accept = accept;
   if (etag) headers["If-Match"] = etag;
   if (key) headers["Idempotency-Key"] = key;
   const isFile = body instanceof Blob;
@@ -53,14 +54,15 @@ async function send(method, path, { body, etag, key, time = LONGEST }) {
       method, headers, signal: AbortSignal.timeout(time),
       body: body === undefined || isFile ? body : JSON.stringify(body),
     });
-    return [response, response.status === 304 ? null : await response.json().catch(() => null)];
+    return [response, accept && response.ok ? await response.text() : await response.json().catch(() => null)];
   } finally {
     clearTimeout(waiting);
     if (isLate) watchers.slow(--late);
   }
 }
 
-// What the service answers to `path` ("leads/?limit=1"): its whole body, with `etag`. Throws a Refusal.
+// What the service answers to `path` ("leads/?limit=1"): its whole body, with `etag`; a text where `accept` asks for one.
+// Throws a Refusal.
 // A POST has a key, so it can be sent again when its answer was lost, and nothing is done twice.
 export async function ask(method, path, options = {}) {
   const asked = { ...options, key: method === "POST" ? newKey() : undefined };
@@ -77,12 +79,12 @@ export async function ask(method, path, options = {}) {
   }
   watchers.reached();
   const etag = response.headers.get("ETag");
-  if (response.ok) return { ...answer, etag };
+  if (response.ok) return asked.accept ? answer : { ...answer, etag };
   if (response.status === 401) watchers.unauthorized(isSignedIn());
   throw new Refusal(response.status, answer, etag);
 }
 
-export const get = (path) => ask("GET", path);
+export const get = (path, accept) => ask("GET", path, { accept });
 export const post = (path, body, etag) => ask("POST", path, { body, etag });
 export const importFile = (query, file) =>
   ask("POST", `leads/import?${query}`, { body: file, time: LONGEST_IMPORT });

@@ -198,11 +198,7 @@ export async function remove(id) {
   if (!(await question({ kind: "remove", lead }))) return;
   await attempt(async () => {
     await ask("DELETE", `leads/${id}`, { etag: state.etags.get(id) });
-    arrange(id, null);
-    state.leads.delete(id);
-    refreshFigures();
-    go({ lead: null });
-    tell(say("deleted", lead.name), () => attempt(async () => {
+    forgetLead(id, say("deleted", lead.name), () => attempt(async () => {
       const { data, etag } = await post(`leads/${id}/restore`);
       keep(data, etag);
       arrange(id, data);
@@ -210,6 +206,43 @@ export async function remove(id) {
       tell(say("restored", lead.name));
     }));
   });
+}
+
+// A lead that is no more leaves the screen; `happened` tells why.
+export function forgetLead(id, happened, undo) {
+  arrange(id, null);
+  state.leads.delete(id);
+  refreshFigures();
+  go({ lead: null });
+  tell(happened, undo);
+}
+
+// Make one lead of two; `take` says whose value of a field stays.
+export async function mergeInto(lead, other, take) {
+  await alone(lead.id, async () => {
+    const { data } = await post(`leads/${lead.id}/merge`, { others: [other.id], take }, state.etags.get(lead.id));
+    arrange(other.id, null);
+    state.leads.delete(other.id);
+    await reload(lead.id);
+    tell(say("merged", lead.name), () => attempt(async () => {
+      const undone = await post(`leads/merges/${data.merge_id}/undo`);
+      for (const each of undone.data.leads) {
+        keep(each);
+        arrange(each.id, each);
+      }
+      refreshFigures();
+      tell(say("undone"));
+    }));
+  });
+}
+
+// Hand the person a file.
+export function save(content, type, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([content], { type }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
 }
 
 // Make a lead of what a form holds; throws the Refusal that names its fields.

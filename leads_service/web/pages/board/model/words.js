@@ -179,6 +179,27 @@ const WORDS = {
   credential: ["Clé ou jeton", "Key or token"],
   signIn: ["Entrer", "Enter"],
   notAccepted: ["Cette clé n'est pas acceptée.", "This key is not accepted."],
+  duplicates: [(n) => `${n} doublon${s(n)}`, (n) => `${n} duplicate${s(n)}`],
+  merge: ["Fusionner", "Merge"],
+  notTheSame: ["Ce n'est pas la même personne", "Not the same person"],
+  mergeTitle: [(one, other) => `Fusionner ${one} et ${other}`, (one, other) => `Merge ${one} and ${other}`],
+  mergeText: ["Choisissez ce qui reste. Étiquettes, notes et activités sont réunies ; rien n'est perdu, et la fusion s'annule.",
+    "Choose what stays. Tags, notes and activities are joined; nothing is lost, and the merge can be undone."],
+  thisLead: ["Ce lead", "This lead"],
+  otherLead: ["L'autre", "The other"],
+  merged: [(name) => `${name} : un seul lead maintenant.`, (name) => `${name}: one lead now.`],
+  person: ["Données personnelles", "Personal data"],
+  dossier: ["Télécharger le dossier", "Download the dossier"],
+  erase: ["Effacer cette personne", "Erase this person"],
+  eraseTitle: [(name) => `Effacer ${name} ?`, (name) => `Erase ${name}?`],
+  eraseText: ["Tout ce que le service sait de cette personne disparaît, historique compris. Cela ne s'annule pas.",
+    "All that the service knows of this person goes, the history too. This cannot be undone."],
+  eraseReason: ["Raison (sans nom)", "Reason (without a name)"],
+  eraseConfirm: [(text) => `Pour confirmer, écrivez ${text}`, (text) => `To confirm, type ${text}`],
+  erasePlaces: ["Voici ce qui sera effacé, en lignes par table :", "This will be erased, in rows by table:"],
+  eraseTry: ["Voir ce qui sera effacé", "See what will be erased"],
+  eraseForGood: ["Effacer définitivement", "Erase for good"],
+  erased: ["La personne est effacée.", "The person is erased."],
   failed: ["Ceci n'a pas pu être chargé.", "This could not be loaded."],
   total: [(n) => `${number(n)} en tout`, (n) => `${number(n)} in all`],
   without: ["Sans valeur pour", "Without a value for"],
@@ -203,7 +224,7 @@ const LABELS = {
   company_id: ["Société de l'ERP", "ERP company"], next_step: ["Prochaine étape", "Next step"],
   "notes.next_step_date": ["Prochaine étape le", "Next step on"], "notes.next_step_note": ["Prochaine étape", "Next step"],
   "notes.estimated_value": ["Valeur estimée (€)", "Estimated value (€)"], "notes.last_contact": ["Dernier contact", "Last contact"],
-  "notes.text": ["Remarques", "Remarks"], "notes.lost_reason": ["Perdu parce que", "Lost because"],
+  "notes.merged": ["Fusions", "Merges"], "notes.text": ["Remarques", "Remarks"], "notes.lost_reason": ["Perdu parce que", "Lost because"],
   next_step_from: ["Prochaine étape du", "Next step from"], next_step_to: ["Prochaine étape au", "Next step to"],
   created_from: ["Créé du", "Created from"], created_to: ["Créé au", "Created to"],
   interest_level_min: ["Intérêt min.", "Interest from"], interest_level_max: ["Intérêt max.", "Interest to"],
@@ -212,6 +233,8 @@ const LABELS = {
   without: ["Sans valeur pour", "Without a value for"],
   "-created_at": ["Plus récents", "Newest"], "-interest_level": ["Intérêt", "Interest"], "-updated_at": ["Modifiés", "Changed"],
   call: ["Appel", "Call"], meeting: ["Rendez-vous", "Meeting"], note: ["Note", "Note"], id: ["Identifiant", "Id"],
+  email_alias: ["même adresse, autrement écrite", "the same address, spelt otherwise"],
+  name_company: ["même nom, même société", "the same name and company"], name_similar: ["nom semblable", "a like name"],
   create: ["Création", "Created"], update: ["Modification", "Changed"], delete: ["Suppression", "Deleted"],
   restore: ["Retour", "Restored"], first_name: ["Prénom (dans le nom)", "First name (in the name)"],
   last_name: ["Nom de famille (dans le nom)", "Last name (in the name)"], body: ["Fichier", "File"], map: ["Mots", "Words"],
@@ -225,6 +248,14 @@ const MISSING = {
 export const label = (word) => LABELS[word]?.[chosen === "fr" ? 0 : 1] ?? word;
 export const valueLabel = (field, value) =>
   value === null ? MISSING[field][chosen === "fr" ? 0 : 1] : ["stage", "status"].includes(field) ? label(value) : value;
+
+// A value of a field as a person reads it.
+export function textOf(field, value) {
+  if (value === null || value === undefined || value === "") return say("nobody");
+  if (["stage", "status"].includes(field)) return label(value);
+  if (Array.isArray(value) && value.every((each) => typeof each === "string")) return value.join(", ");
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
 
 const locale = () => (chosen === "fr" ? "fr-FR" : "en-GB");
 export const number = (n) => new Intl.NumberFormat(locale(), { maximumFractionDigits: 2 }).format(n);

@@ -3,7 +3,9 @@ import { follow, addressOf } from "../model/address.js";
 import { create, reasonOf } from "../model/changing.js";
 import { Component, createRef, html, onSubmit } from "./dom.js";
 import { STAGES, state, valueOf } from "../model/store.js";
-import { label, say, valueLabel } from "../model/words.js";
+import { label, say, textOf, valueLabel } from "../model/words.js";
+import { Merge } from "./duplicates.js";
+import { Erase } from "./person.js";
 
 const draft = {}; // of a new lead, until it is created
 
@@ -59,17 +61,9 @@ function Conflict({ lead, fields, changes, answer }) {
   return html`<h2 id="asked">${say("conflictTitle")}</h2><p>${say("conflict", lead.name)}</p>
     <table><thead><tr><td></td><th scope="col">${say("yours")}</th><th scope="col">${say("theirs")}</th></tr></thead>
     <tbody>${fields.map((field) => html`<tr key=${field}><th scope="row">${label(field)}</th>
-      <td>${shown(field, changes[field])}</td><td>${shown(field, valueOf(lead, field))}</td></tr>`)}</tbody></table>
+      <td>${textOf(field, changes[field])}</td><td>${textOf(field, valueOf(lead, field))}</td></tr>`)}</tbody></table>
     <div class="choices row"><button class="first" onClick=${() => answer("mine")}>${say("keepYours")}</button>
       <button onClick=${() => answer(null)}>${say("keepTheirs")}</button></div>`;
-}
-
-// A value of a field as a person reads it.
-export function shown(field, value) {
-  if (value === null || value === undefined || value === "") return say("nobody");
-  if (["stage", "status"].includes(field)) return label(value);
-  if (Array.isArray(value) && value.every((each) => typeof each === "string")) return value.join(", ");
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 const NEW = [
@@ -127,4 +121,4 @@ class New extends Component {
   }
 }
 
-const KINDS = { move: Move, lost: Lost, won: Won, remove: Remove, conflict: Conflict, new: New };
+const KINDS = { move: Move, lost: Lost, won: Won, remove: Remove, conflict: Conflict, new: New, merge: Merge, erase: Erase };

@@ -1,7 +1,7 @@
 // A file of leads: tried first, so that a person sees what was understood of it, then brought in.
 import { importFile } from "../model/api.js";
 import { addressOf, follow } from "../model/address.js";
-import { reasonOf } from "../model/changing.js";
+import { reasonOf, save } from "../model/changing.js";
 import { Component, html, onSubmit } from "./dom.js";
 import { forget, STAGES } from "../model/store.js";
 import { label, number, say } from "../model/words.js";
@@ -55,11 +55,7 @@ export class Import extends Component {
       const reason = [each.line, cell(each.column), cell(each.code), cell(each.message)].join(by);
       return rows ? reason + by + record(each.line) : reason;
     })];
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([`\uFEFF${lines.join("\r\n")}\r\n`], { type: "text/csv" }));
-    link.download = `rejects-${file.name.replace(/\.[^.]*$/, "")}.csv`;
-    link.click();
-    URL.revokeObjectURL(link.href);
+    save(`\uFEFF${lines.join("\r\n")}\r\n`, "text/csv", `rejects-${file.name.replace(/\.[^.]*$/, "")}.csv`);
   }
 
   render(_, { file, report, isTrial, wrong, busy }) {

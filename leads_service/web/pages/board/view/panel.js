@@ -1,19 +1,14 @@
 // One lead beside the board: edited in place, with its activities, its next step and its history.
 import { get } from "../model/api.js";
 import { addressOf, follow } from "../model/address.js";
-import { addActivity, busy, change, convert, goBackTo, move, reasonOf, reload, remove } from "../model/changing.js";
-import { shown } from "./dialogs.js";
+import { addActivity, busy, convert, goBackTo, reasonOf, reload, remove } from "../model/changing.js";
 import { Component, createRef, html, onSubmit } from "./dom.js";
-import { STAGES, may, shown as shownLeads, state, valueOf } from "../model/store.js";
-import { label, moment, say } from "../model/words.js";
+import { Duplicates } from "./duplicates.js";
+import { Field, FIELDS } from "./fields.js";
+import { Person } from "./person.js";
+import { may, shown as shownLeads, state } from "../model/store.js";
+import { label, moment, say, textOf } from "../model/words.js";
 
-const FIELDS = [
-  ["name", "text"], ["stage", STAGES], ["notes.next_step_date", "date"], ["notes.next_step_note", "text"],
-  ["notes.estimated_value", "number"], ["owner", "text"], ["company", "text"], ["contact", "text"], ["email", "email"],
-  ["phone", "tel"], ["address", "text"], ["city", "text"], ["source", "text"], ["segment", "text"], ["tags", "text"],
-  ["interest_level", "number"], ["status", ["active", "archived", "converti"]], ["notes.last_contact", "date"],
-  ["notes.lost_reason", "text"], ["notes.text", "long"],
-];
 const KINDS = ["call", "email", "meeting", "note"];
 const CHANGES = 30; // of the history, shown at once
 
@@ -67,6 +62,7 @@ export class Panel extends Component {
       ${may("editor") && html`<div class="choices row">
         ${!lead.client_id && html`<button class="first" onClick=${() => convert(id)}>${say("convert")}</button>`}
         ${may("admin") && html`<button onClick=${() => remove(id)}>${say("remove")}</button>`}</div>`}
+      <${Duplicates} lead=${lead} />
       <section aria-label=${say("details")}>
         ${FIELDS.map(([field, type]) => html`<${Field} key=${field} lead=${lead} field=${field} type=${type} />`)}
       </section>
@@ -75,72 +71,10 @@ export class Panel extends Component {
         ${past && !past.length && html`<p class="quiet">${say("noHistory")}</p>`}
         <ol class="events">${(past ?? []).map((one, place) => html`<${Change} key=${one.change} one=${one} isLast=${place === 0} />`)}</ol>
         ${cursor && html`<button onClick=${() => this.look(cursor)}>${say("more")}</button>`}
-      </section>`}
+      </section>
+      ${may("admin") && html`<${Person} lead=${lead} />`}`}
     </aside>`;
   }
-}
-
-const text = (field, value) => (value === null ? "" : field === "tags" ? value.join(", ") : String(value));
-
-class Field extends Component {
-  state = { draft: null, base: null, wrong: null };
-
-  async keep() {
-    const { lead, field, type } = this.props;
-    const { draft, base } = this.state;
-    if (draft === null || draft === text(field, valueOf(base, field))) {
-      this.setState({ draft: null, wrong: null });
-      return;
-    }
-    const typed = draft.trim();
-    const value = field === "tags" ? typed.split(",").map((tag) => tag.trim()).filter(Boolean)
-      : typed === "" ? (field === "interest_level" ? 0 : null) : type === "number" ? Number(typed) : typed;
-    this.setState({ wrong: null });
-    try {
-      await change(lead.id, { [field]: value }, say("saved", label(field)), base);
-      if (this.state.draft === draft) this.setState({ draft: null });
-    } catch (refusal) {
-      this.setState({ draft, wrong: reasonOf(refusal) }); // what was typed stays
-    }
-  }
-
-  render({ lead, field, type }, { draft, base, wrong }) {
-    const value = valueOf(lead, field);
-    if (field === "notes.lost_reason" && value === null) return null;
-    const id = `field-${field}`;
-    const meanwhile = draft !== null && text(field, value) !== text(field, valueOf(base, field)) && text(field, value) !== draft;
-    const typing = {
-      id, disabled: !may("editor"), "aria-invalid": Boolean(wrong), "aria-describedby": `${id}-said`, autocomplete: "off",
-      value: draft ?? (type === "date" && value !== null ? String(value).slice(0, 10) : text(field, value)),
-      onFocus: () => this.setState({ base: this.state.draft === null ? lead : base }),
-      onInput: (event) => this.setState({ draft: event.target.value, base: base ?? lead }),
-      onBlur: () => this.keep(),
-      onKeyDown: (event) => {
-        if (event.key === "Escape" && this.state.draft !== null) {
-          event.preventDefault();
-          this.setState({ draft: null, wrong: null });
-        } else if (event.key === "Enter" && type !== "long") this.keep();
-      },
-    };
-    const choose = (event) => (field === "stage" ? move(lead.id, event.target.value, "stage")
-      : change(lead.id, { [field]: event.target.value }, say("saved", label(field))).catch((refusal) => this.setState({ wrong: reasonOf(refusal) })));
-    const input = Array.isArray(type)
-      ? html`<select id=${id} value=${value ?? ""} disabled=${!may("editor")} onChange=${choose}>
-          ${value === null && html`<option value=""></option>`}
-          ${type.map((word) => html`<option key=${word} value=${word}>${label(word)}</option>`)}</select>`
-      : type === "long" ? html`<textarea rows="4" ...${typing}></textarea>`
-        : html`<input type=${type} step="any" ...${typing} />`;
-    return html`<div class="field"><label for=${id}>${label(field)}</label>${input}<${Reach} field=${field} value=${value} />
-      <span id=${`${id}-said`} class="wrong">${wrong ?? (meanwhile ? say("changedMeanwhile", shown(field, value)) : "")}</span></div>`;
-  }
-}
-
-// What calls or writes to somebody.
-function Reach({ field, value }) {
-  if (value === null || !["phone", "email"].includes(field)) return null;
-  const to = field === "email" ? [value] : value.split(" / ").filter((each) => /^\+?\d/.test(each));
-  const [scheme, word] = field === "email" ? ["mailto:", "write"] : ["tel:", "call"];
-  return html`<span class="reach">${to.map((each) => html`<a key=${each} href=${scheme + each}>${say(word, to.length > 1 ? each : "")}</a>`)}</span>`;
 }
 
 const drafts = new Map(); // of activities, by lead: one that was not logged is there when the lead is opened again
@@ -187,6 +121,7 @@ function differences(fields) {
   });
 }
 
+const COUNTED = ["activities", "notes.merged"]; // told by their number
 const count = (value) => (Array.isArray(value) ? value.length : 0);
 
 function Change({ one, isLast }) {
@@ -194,7 +129,7 @@ function Change({ one, isLast }) {
   return html`<li>
     <p class="quiet">${moment(one.at)} – ${label(one.op)} ${say("by")} <b>${one.by}</b></p>
     ${one.op !== "create" && html`<ul>${fields.map(([field, old, now]) => html`<li key=${field}>${label(field)} :
-      ${field === "activities" ? ` ${count(old)} → ${count(now)}` : html` <del>${shown(field, old)}</del> → <ins>${shown(field, now)}</ins>`}</li>`)}</ul>`}
+      ${COUNTED.includes(field) ? ` ${count(old)} → ${count(now)}` : html` <del>${textOf(field, old)}</del> → <ins>${textOf(field, now)}</ins>`}</li>`)}</ul>`}
     ${!isLast && may("editor") && one.op !== "delete" && html`<button aria-label=${say("goBackTo", moment(one.at))}
       onClick=${() => goBackTo(one.lead_id, one.change, moment(one.at))}>${say("goBack")}</button>`}</li>`;
 }

@@ -1,0 +1,1 @@
+"""The people behind the leads: what the database knows of one, and how it forgets."""
