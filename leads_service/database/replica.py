@@ -10,6 +10,7 @@ import psycopg2
 from peewee import OperationalError, PeeweeException
 from playhouse.pool import MaxConnectionsExceeded
 
+from leads_service.contract.problems import Problem
 from leads_service.database.failures import database_problem, driver_message
 from leads_service.database.pool import Database, database, reads_from
 
@@ -48,7 +49,7 @@ class Replica:
 
     def ask(self, ask: Callable):
         """What `ask()` gives, whose SQL goes to the replica if that is fresh; to the primary if it is not, or after a
-        None."""
+        None or a Problem: what the replica lacks, the primary may have."""
         if not self._serves():
             return ask()
         try:
@@ -58,8 +59,10 @@ class Replica:
                 self._database.manual_close()
                 self._database.close_idle()
                 self._fresh_until = 0.0
-            elif (answer := self._ask(ask)) is not None:  # else it may be too new for the replica
+            elif (answer := self._ask(ask)) is not None:
                 return answer
+        except Problem:
+            pass
         except (PeeweeException, psycopg2.Error, MaxConnectionsExceeded) as error:
             problem = database_problem(error)
             if problem is None or problem.code not in ("unavailable", "busy"):

@@ -90,7 +90,7 @@ def test_adopting_changes_nothing_that_is_there(make_database, complete, extra):
     assert (rows(url), sql(url, files, theirs)) == before[1:]
     theirs_under_other_names = "_fkey$|leads_pkey$|_not_null$|leads_set_timestamp"
     assert not [name for name in complete.keys() - after.keys() if not re.search(theirs_under_other_names, name)]
-    assert len([definition for definition in after.values() if definition.startswith("FOREIGN KEY")]) == 3
+    assert len([definition for definition in after.values() if definition.startswith("FOREIGN KEY")]) == 4
     assert {"index idx_leads_stage_span", "index idx_leads_source_span"} <= after.keys() - complete.keys()
     changed = {name: definition for name, definition in before[0].items() if after[name] != definition}
     assert {"column leads.id", "column clients.id", "column companies.id"} <= changed.keys()
