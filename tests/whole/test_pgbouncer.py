@@ -31,7 +31,7 @@ def direct_url(make_database):
 @pytest.fixture(scope="module")
 def pooled_url(direct_url, tmp_path_factory):
     """The same through PgBouncer, which gives up on a statement after a second."""
-    with pgbouncer(tmp_path_factory.mktemp("pgbouncer"), direct_url, SERVER_CONNECTIONS, statement_timeout=1) as url:
+    with pgbouncer(tmp_path_factory.mktemp("pgbouncer"), direct_url, SERVER_CONNECTIONS, statement_timeout=3) as url:
         yield url
 
 

@@ -146,7 +146,7 @@ function Page() {
     <${Header} />
     ${["board", "table"].includes(view) && html`<${Filters} />`}
     <div class="stage">
-      <main id="main" tabindex="-1" aria-busy=${!state.caller}>
+      <main id="main" class=${state.caller && !isEmpty ? view : ""} tabindex="-1" aria-busy=${!state.caller}>
         ${!state.caller ? html`<p class="quiet" role="status">${say("loading")}</p>`
     : isEmpty ? html`<${Welcome} />`
       : view === "import" && !may("admin") ? html`<p class="wrong" role="alert">${say("mayNotImport")}</p>` : html`<${SHOWN[view]} key=${view} />`}
