@@ -54,6 +54,9 @@ PAIRS = {
     "a like name with another address in one city": (
         {"name": "Élise Dupont", "city": "Aix", "email": "a@a.fr"},
         {"name": "Elise Dupont", "city": "Aix", "email": "b@b.fr"}, None),
+    "a like name of another company in one city": (
+        {"name": "Élise Dupont", "city": "Aix", "company": "A"},
+        {"name": "Elise Dupont", "city": "Aix", "company": "B"}, None),
     "a like name with another number and address in one company": (
         {"name": "Élise Dupont", "company": "A", "email": "a@a.fr", "phone": "0612345678"},
         {"name": "Elisa Dupont", "company": "A", "email": "b@a.fr", "phone": "0712345678"}, None),

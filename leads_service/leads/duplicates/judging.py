@@ -86,14 +86,14 @@ def likeness(one: Traits, other: Traits, *, by_number: bool) -> Likeness | None:
 
 def _is_near(one, other):
     """Whether two of like names have a company, a city or a domain in common, and little that speaks against it: who
-    has another number and another address is another one, and in a city one of these will do."""
+    has another number and another address is another one; in a city one of these will do, or another company."""
     against = (bool(one.numbers and other.numbers and not one.numbers & other.numbers)
                + bool(one.alias and other.alias and one.alias != other.alias))
     if one.company and one.company == other.company:
         return against < 2
     if one.domain and one.domain == other.domain:
         return against < 2
-    return bool(one.city) and one.city == other.city and not against
+    return bool(one.city) and one.city == other.city and not against and not (one.company and other.company)
 
 
 def _alike(one, other):
