@@ -6,7 +6,7 @@ Makes two lists of people as salons have them: the first all different (with col
 and people of one name), the second of people of the first, written down anew: with a typing error, another spelling of
 the number, a tag in the address, first and last name swapped, or several of these. Both are imported into a PostgreSQL
 of its own, GET /leads/duplicates is walked, and the pairs are compared with those that were made. Prints precision and
-recall of all pairs and of those with a score of 0.5 or more, by kind, and the pairs that were missed. `--merge` then
+recall of all pairs and of those with a score of 0.6 or more, by kind, and the pairs that were missed. `--merge` then
 merges all known pairs over the API and imports the same two lists again: exit status 1 when that creates a lead, or
 when precision is below 0.98 or recall below 0.9.
 """
@@ -27,7 +27,7 @@ from leads_service.database.pool import database
 from leads_service.transfer.importing import import_leads
 from leads_service.transfer.opening import open_source
 
-SURE = 0.5  # the score from which on a pair counts
+SURE = 0.6  # the score from which on a pair counts
 FIELDS = ("name", "email", "phone", "company", "city", "tags")
 _FIRST = ("Marie Jean Pierre Michel André Philippe Nathalie Isabelle Alain Sylvie Catherine Nicolas Christophe "
           "Hélène Éric Sandrine Julien Céline Thomas Léa Camille Antoine Chloé Hugo Manon Lucas Emma Louis Jade "
