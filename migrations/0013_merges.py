@@ -121,17 +121,19 @@ _KEYS_OF_LEADS = ("leads USING gin (leads_duplicate_keys(leads_plain(name), emai
 # beside it, which says nothing. As the owner, since row security lets no operator that may leak use an index; by the
 # index, whatever the planner thinks of keys that it does not know.
 _BESIDE = "leads_beside(bigint[], integer[], uuid)"
+# Its parameters have names because its columns do: pg_dump would write the nameless ones so that no restore reads them.
 _BESIDE_FUNCTION = """
-    CREATE FUNCTION leads_beside(bigint[], integer[], uuid) RETURNS TABLE (id uuid, keys bigint[])
+    CREATE FUNCTION leads_beside(asked_keys bigint[], most_of_each integer[], of_company uuid)
+    RETURNS TABLE (id uuid, keys bigint[])
     LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 SET search_path = {schema}, pg_temp SET enable_seqscan = off
     BEGIN ATOMIC
         SELECT met.id, array_agg(met.key) FROM (
             SELECT found.id, asked.key, asked.most, count(*) OVER (PARTITION BY asked.key) AS sharing
-            FROM unnest($1, $2) AS asked (key, most) CROSS JOIN LATERAL (
+            FROM unnest(asked_keys, most_of_each) AS asked (key, most) CROSS JOIN LATERAL (
                 SELECT l.id FROM leads l WHERE leads_duplicate_keys(
                     leads_plain(l.name), l.email, l.phone, leads_plain(l.company), leads_plain(l.city),
                     leads_own_domain(l.email)) && ARRAY[asked.key]
-                AND l.company_id IS NOT DISTINCT FROM $3 LIMIT asked.most + 1) AS found) AS met
+                AND l.company_id IS NOT DISTINCT FROM of_company LIMIT asked.most + 1) AS found) AS met
         WHERE met.sharing <= met.most GROUP BY met.id;
     END"""
 # UNION, so that a chain that was made to be a ring comes to its end.
