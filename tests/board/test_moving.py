@@ -77,6 +77,7 @@ def test_it_is_on_screen_before_the_service_has_answered(board, api, lead):
 
 
 def test_what_is_refused_is_taken_back_with_its_sentence(board, api, lead, db_url):
+    expect(card(board, "Zoé Blanc")).to_be_visible()  # read before the database is
     with database_setting(db_url, "default_transaction_read_only", "on"):
         choose_column(board, "Zoé Blanc", "Contacté")
         expect(board.get_by_role("status").filter(has_text="Refusé : Le service est momentanément indisponible"))\

@@ -86,7 +86,9 @@ export async function load() {
   const before = new Map(state.columns?.map((column) => [column.value, column]));
   if (stages) {
     state.columns = STAGES.filter(isWanted).map((stage) => newColumn(stage, before.get(stage)));
-    state.columns.filter(isOpen).forEach((column) => more(column));
+    // The figures wait: they cost as much as all the cards, which a person waits for.
+    await Promise.all(state.columns.filter(isOpen).map((column) => more(column)));
+    if (!current()) return;
   } else state.columns = state.columns?.map((column) => newColumn(column.value, column)) ?? null;
   update();
   try {
