@@ -7,6 +7,7 @@ VERSION = "3.1.0"  # of OpenAPI
 _converter = OpenAPIConverter(VERSION, schema_name_resolver=lambda _: None, spec=None)
 
 TEXT = {"type": "string"}
+TEXT_OR_NULL = {"type": ["string", "null"]}
 NUMBER = {"type": "integer"}
 UUID = {"type": "string", "format": "uuid"}
 TIME = {"type": "string", "format": "date-time"}

@@ -20,6 +20,7 @@ from leads_service.web.description.shapes import (
     MERGE_ANSWER,
     NUMBER,
     TEXT,
+    TEXT_OR_NULL,
     UUID,
     as_json,
     json_body_of,
@@ -32,11 +33,10 @@ from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
 
 blueprint = Blueprint("duplicates", __name__, url_prefix="/leads")
 _QUERY = DuplicatesQuery()
-_OR_NULL = {"type": ["string", "null"]}
 _FOUND = list_of(object_of(lead=LEAD, reasons=list_of({**TEXT, "enum": [*REASONS]}),
                            score={"type": "number", "minimum": 0, "maximum": 1}))
 _GROUPS = as_json("DuplicateGroups", success_of(list_of(object_of(lead=LEAD, duplicates=_FOUND)), count=NUMBER,
-                                                next_cursor=_OR_NULL))
+                                                next_cursor=TEXT_OR_NULL))
 _BESIDE = as_json("Duplicates", success_of(_FOUND, count=NUMBER, next_cursor={"type": "null"}))
 _DISMISSED = as_json("Dismissed", success_of(object_of(lead_id=UUID, other_id=UUID)))
 _UNDONE = as_json("MergeUndone", success_of(object_of(merge_id=UUID, leads=list_of(LEAD))))

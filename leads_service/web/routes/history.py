@@ -20,6 +20,7 @@ from leads_service.web.description.shapes import (
     LEAD_ANSWER,
     NUMBER,
     TEXT,
+    TEXT_OR_NULL,
     TIME,
     UUID,
     as_json,
@@ -33,14 +34,14 @@ from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
 
 blueprint = Blueprint("history", __name__, url_prefix="/leads")
 _QUERY, _FEED_QUERY = ChangesQuery(), FeedQuery()
-_OR_NULL = {"type": ["string", "null"]}
 CHANGE = {"change": NUMBER, "op": {**TEXT, "enum": ["create", "update", "delete", "restore"]}, "lead_id": UUID,
-           "at": TIME, "by": TEXT, "request_id": _OR_NULL}
+           "at": TIME, "by": TEXT, "request_id": TEXT_OR_NULL}
 FIELDS = {"type": "object", "additionalProperties": object_of(old={}, new={})}
 
 
 def _page_of(name, **beside):
-    return {200: as_json(name, success_of(list_of(object_of(**CHANGE, **beside)), count=NUMBER, next_cursor=_OR_NULL))}
+    return {200: as_json(name, success_of(list_of(object_of(**CHANGE, **beside)), count=NUMBER,
+                                          next_cursor=TEXT_OR_NULL))}
 
 # Of a lead that left the filter or the company, `gone`, nothing more is said.
 _FED = object_of(("by", "fields", "lead"), change=NUMBER, lead_id=UUID, at=TIME, by=TEXT, fields=FIELDS,

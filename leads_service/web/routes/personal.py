@@ -15,6 +15,7 @@ from leads_service.web.description.shapes import (
     LEAD,
     NUMBER,
     TEXT,
+    TEXT_OR_NULL,
     TIME,
     UUID,
     as_json,
@@ -30,18 +31,18 @@ from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
 from leads_service.web.routes.history import CHANGE, FIELDS, page_of_changes
 
 blueprint = Blueprint("personal", __name__, url_prefix="/leads")
-_OR_NULL = {"type": ["string", "null"]}
 _DOSSIER = success_of(object_of(
     lead=LEAD, deleted={"type": "boolean"}, activities=list_of({}), history=list_of(object_of(**CHANGE, fields=FIELDS)),
-    imports=list_of(object_of(run=UUID, op=TEXT, at=TIME, by=TEXT, request_id=_OR_NULL)),
+    imports=list_of(object_of(run=UUID, op=TEXT, at=TIME, by=TEXT, request_id=TEXT_OR_NULL)),
     merges=list_of(object_of(id=UUID, at=TIME, by=TEXT, survivor_id=UUID, losers=list_of({"type": "object"}),
-                             undone_at=_OR_NULL, undone_by=_OR_NULL)),
+                             undone_at=TEXT_OR_NULL, undone_by=TEXT_OR_NULL)),
     client={"type": ["object", "null"]}))
 _ERASED = success_of(object_of(
     id=UUID, dry_run={"type": "boolean"}, places=list_of(object_of(table=TEXT, rows=NUMBER)),
     stays=list_of(object_of(table=TEXT, id=UUID))))
-_TOMBSTONE = object_of(number=NUMBER, company_id={**_OR_NULL, "format": "uuid"}, stage=_OR_NULL, status=_OR_NULL,
-                       source=_OR_NULL, created_month=_OR_NULL, converted_month=_OR_NULL, reason=TEXT, at=TIME, by=TEXT)
+_TOMBSTONE = object_of(number=NUMBER, company_id={**TEXT_OR_NULL, "format": "uuid"}, stage=TEXT_OR_NULL,
+                       status=TEXT_OR_NULL, source=TEXT_OR_NULL, created_month=TEXT_OR_NULL,
+                       converted_month=TEXT_OR_NULL, reason=TEXT, at=TIME, by=TEXT)
 
 
 @blueprint.get("/<lead_id>/dossier")
@@ -68,7 +69,8 @@ def erase(lead_id):
 
 
 @blueprint.get("/erased")
-@promise(Role.ADMIN, {200: as_json("ErasedLeads", success_of(list_of(_TOMBSTONE), count=NUMBER, next_cursor=_OR_NULL))},
+@promise(Role.ADMIN, {200: as_json("ErasedLeads", success_of(list_of(_TOMBSTONE), count=NUMBER,
+                                                             next_cursor=TEXT_OR_NULL))},
          query=ChangesQuery)
 def erased():
     """What stays of the leads that were erased: no person, only stage, source and months, newest first."""

@@ -24,7 +24,7 @@ export function isSignedIn() {
 }
 
 // Why something was not done. `status` 0: the service was not reached.
-export class Refusal extends Error {
+class Refusal extends Error {
   constructor(status, answer, etag) {
     const detail = answer?.detail;
     super(typeof detail === "string" ? detail : answer?.error || say("unreached"));

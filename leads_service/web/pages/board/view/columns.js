@@ -99,7 +99,7 @@ export class More extends Component {
   }
 }
 
-export const initials = (owner) => owner.split(/[\s.@_-]+/, 2).map((part) => part.charAt(0).toUpperCase()).join("");
+const initials = (owner) => owner.split(/[\s.@_-]+/, 2).map((part) => part.charAt(0).toUpperCase()).join("");
 
 export function Step({ lead }) {
   const date = nextStep(lead);
