@@ -19,8 +19,9 @@ from leads_service.transfer.opening import open_source
 from real.postgres import connected, sql
 from real.service import ROOT, until
 
-WORKING = ("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' "
-           "AND query LIKE '%leads_incoming%' AND pid <> pg_backend_pid()")
+WAITING = ("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
+           "AND query LIKE '%%leads_incoming%%' AND application_name = %s")
+ENDED = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s AND state <> 'idle')"
 ID = "f3b1a0a2-5b1f-4a57-9c30-3f0b5f3ad001"
 
 
@@ -39,25 +40,27 @@ def test_the_statement_ends_with_its_client(in_the_way, api, db_url):
     with socket.create_connection((host, int(port))) as client:
         client.sendall(b"POST /leads/import HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
                        b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        until(lambda: sql(db_url, WORKING) == [(1,)])
-    until(lambda: sql(db_url, WORKING) == [(0,)], 5)
+        [(backend,)] = until(lambda: sql(db_url, WAITING, "leads_service"))
+    until(lambda: sql(db_url, ENDED, backend) == [(True,)], 5)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 1), (signal.SIGKILL, -9)])
 def test_the_statement_ends_with_the_command(in_the_way, write, db_url, number, status):
     process = subprocess.Popen(
         [sys.executable, "-m", "flask", "leads", "import", str(write("name,email\nA,a@example.com\n"))], cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": db_url}, stderr=subprocess.PIPE, text=True,
+        # Its own name, so that no statement which another test left is taken for its.
+        env=os.environ | {"DATABASE_URL": f"{db_url}{'&' if '?' in db_url else '?'}application_name=stopped"},
+        stderr=subprocess.PIPE, text=True,
         # A shell that runs pytest in the background has it ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    until(lambda: sql(db_url, WORKING) == [(1,)])
+    [(backend,)] = until(lambda: sql(db_url, WAITING, "stopped"))
     process.send_signal(number)
     _, said = process.communicate(timeout=20)
     assert process.returncode == status, said
     assert "Traceback" not in said
     if number != signal.SIGKILL:
         assert "Stopped by a signal. Done so far: 0 created, 0 updated; go on from line 1." in said
-    until(lambda: sql(db_url, WORKING) == [(0,)], 5)
+    until(lambda: sql(db_url, ENDED, backend) == [(True,)], 5)
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "fail"])
