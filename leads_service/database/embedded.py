@@ -98,8 +98,9 @@ def _account(pgdata):
     if os.geteuid():
         return options
     try:
-        if _ACCOUNT not in {entry.pw_name for entry in pwd.getpwall()}:
-            subprocess.run(["/usr/sbin/useradd", "--system", _ACCOUNT], capture_output=True)
+        with _locked("/etc/passwd", "r"):  # the second useradd at once would give the account another number
+            if _ACCOUNT not in {entry.pw_name for entry in pwd.getpwall()}:
+                subprocess.run(["/usr/sbin/useradd", "--system", _ACCOUNT], capture_output=True)
         entry = pwd.getpwnam(_ACCOUNT)
     except (OSError, KeyError):
         raise EmbeddedError(f"PostgreSQL does not run as root, and no account {_ACCOUNT} could be made.") from None
@@ -214,8 +215,8 @@ def _holder(pid, pgdata):
 
 
 @contextlib.contextmanager
-def _locked(path):
-    with open(path, "w") as file:
+def _locked(path, mode="w"):
+    with open(path, mode) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

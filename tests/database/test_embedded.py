@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -320,3 +321,19 @@ def test_what_postgres_complains_of_is_passed_on(used_dir):
 def test_a_locale_that_this_machine_lacks_is_no_obstacle(data_dir):
     ended = status_of(data_dir, LC_ALL="xx_YY.UTF-8")
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root makes an account for PostgreSQL.")
+def test_first_starts_at_once_make_one_account(tmp_path):
+    name = f"leads_test_{os.getpid()}"
+    script = ("import pathlib, sys; from leads_service.database import embedded; embedded._ACCOUNT = sys.argv[1]; "
+              "sys.stdin.readline(); print(embedded._account(pathlib.Path(sys.argv[2]))['user'])")
+    with contextlib.ExitStack() as scope:
+        scope.callback(subprocess.run, ["/usr/sbin/userdel", name], capture_output=True)
+        starting = [scope.enter_context(subprocess.Popen(
+            [sys.executable, "-c", script, name, tmp_path], cwd=ROOT, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE)) for _ in range(4)]
+        for process in starting:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert {int(process.communicate()[0]) for process in starting} == {pwd.getpwnam(name).pw_uid}
