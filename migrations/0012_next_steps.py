@@ -10,16 +10,26 @@ from migrations.ddl import make, unmake
 atomic = False  # CREATE INDEX CONCURRENTLY refuses a transaction
 
 _FUNCTION = "CREATE FUNCTION {} RETURNS {} LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN {}"
+# Without regular expressions where values are as people write them: PostgreSQL takes 10 µs for one of these, and a
+# million leads may have both. "?" first, since most leads have neither.
 FUNCTIONS = {
-    # The day of the next step as ISO 8601 writes it, or none, which stands behind every day in COLLATE "C". Each key is
-    # looked up once, since most leads have neither.
+    # The day of the next step as ISO 8601 writes it, or none, which stands behind every day in COLLATE "C".
     "leads_next_step(jsonb)": (
-        "text", "coalesce(substring($1 ->> 'next_step_date' FROM "
-                "'^([0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01]))(?:$|[ T])'), 'none')"),
+        "text", "CASE WHEN NOT $1 ? 'next_step_date' THEN 'none' "
+                "WHEN translate(left($1 ->> 'next_step_date', 11), '123456789T', '000000000 ') "
+                "IN ('0000-00-00', '0000-00-00 ') "
+                "AND substr($1 ->> 'next_step_date', 6, 2) COLLATE \"C\" BETWEEN '01' AND '12' "
+                "AND substr($1 ->> 'next_step_date', 9, 2) COLLATE \"C\" BETWEEN '01' AND '31' "
+                "THEN left($1 ->> 'next_step_date', 10) ELSE 'none' END"),
     # Digits enough for money, so that no sum of it overflows.
     "leads_estimated_value(jsonb)": (
-        "numeric", r"substring($1 ->> 'estimated_value' FROM "
-                   r"'^(-?[0-9]{1,15}(?:$|\.[0-9]{1,15}(?=[0-9]*$)))')::numeric"),
+        "numeric", "CASE WHEN NOT $1 ? 'estimated_value' THEN NULL "
+                   "WHEN rtrim(ltrim($1 ->> 'estimated_value', '0123456789'), '0123456789') IN ('', '.') "
+                   "AND length($1 ->> 'estimated_value') BETWEEN 1 AND 15 "
+                   "AND '.' NOT IN (left($1 ->> 'estimated_value', 1), right($1 ->> 'estimated_value', 1)) "
+                   "THEN ($1 ->> 'estimated_value')::numeric "
+                   r"ELSE substring($1 ->> 'estimated_value' FROM "
+                   r"'^(-?[0-9]{1,15}(?:$|\.[0-9]{1,15}(?=[0-9]*$)))')::numeric END"),
 }
 INDEXES = {
     "idx_leads_next_step": 'leads (leads_next_step(notes) COLLATE "C", leads_quarter_day(created_at))',
@@ -27,6 +37,7 @@ INDEXES = {
     # each of which is stored once. And the leads that have a value.
     "idx_leads_figures": "leads (stage, status, source, owner, segment)",
     "idx_leads_valued": "leads (leads_quarter_day(created_at)) WHERE leads_estimated_value(notes) IS NOT NULL",
+    "idx_leads_converted": "leads (created_at) WHERE status = 'converti'",
     # The changes of the stage alone, among which a lead that was brought back counts; and those that converted.
     "idx_leads_history_stage": "leads_history (lead_id, number) INCLUDE (at) "
                                "WHERE after ? 'stage' OR (op = 'restore' AND before IS NULL)",

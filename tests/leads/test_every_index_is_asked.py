@@ -58,8 +58,9 @@ ASKED = {
 }
 DUPLICATES = "idx_leads_duplicate_keys"  # what duplicates are found by
 # Index → whose figures read it.
-OF_FIGURES = {"idx_leads_figures": None, "idx_leads_valued": None, "idx_leads_history_stage": None,
-              "idx_leads_history_converted": None, "idx_leads_history_came": COMPANY}
+OF_FIGURES = {"idx_leads_figures": ("stage", None), "idx_leads_valued": ("stage", None),
+              "idx_leads_converted": ("month", None), "idx_leads_history_stage": ("stage", None),
+              "idx_leads_history_converted": ("stage", None), "idx_leads_history_came": ("stage", COMPANY)}
 PROMISED = {"idx_leads_source_created"}  # to others who read the table; the service has idx_leads_source
 
 
@@ -123,9 +124,10 @@ def test_every_index_is_asked(explaining, index, asked):
     assert "q=" in str(asked) or asked == FEED_START or "->  Sort " not in own.plans, own.plans
 
 
-@pytest.mark.parametrize(("index", "company"), OF_FIGURES.items())
-def test_the_figures_ask_the_history_s_indexes(explaining, index, company):
-    figures("stage", Selection((), None), "+33", company)
+@pytest.mark.parametrize(("index", "asked"), OF_FIGURES.items())
+def test_the_figures_ask_their_indexes(explaining, index, asked):
+    by, company = asked
+    figures(by, Selection((), None), "+33", company)
     assert f" {index} " in explaining.plans, explaining.plans
 
 

@@ -14,6 +14,7 @@ from leads_service.access import keys
 from leads_service.app import create_app
 from leads_service.contract.vocabulary import STAGES, STATUSES
 from leads_service.database.pool import database
+from leads_service.leads.figures import stats as figures
 from real.client import failed
 from real.postgres import connected, sql
 
@@ -116,7 +117,7 @@ def test_of_many_values_the_most_frequent_are_shown(api, db_url):
 
 def test_no_leads(api):
     data = stats(api, "by=stage")
-    assert data == {"by": "stage", "values": [], "others": 0, "history_from": None, "whole": {
+    assert data == {"by": "stage", "values": [], "others": 0, "sample": None, "history_from": None, "whole": {
         "value": None, "count": 0, "share": 0, "estimated_value": 0, "converted": 0, "conversion_rate": 0, "overdue": 0,
         "href": "/leads/?", "days_to_convert": WITHOUT | {"left_out": 0}, "days_in_stage": WITHOUT | {"left_out": 0}}}
 
@@ -186,6 +187,31 @@ def test_days_are_those_of_the_history(api, db_url):
     data = stats(api, "by=stage")
     assert days_of(data, "days_in_stage", "new") == (None, None, 0, 3)
     assert days_of(data, "days_in_stage", "contacted") == (26, 26, 1, 0)
+
+
+@pytest.mark.parametrize("company", [None, OURS])
+def test_the_days_of_many_leads_are_those_of_a_sample(db_url, monkeypatch, company):
+    monkeypatch.setattr(figures, "SAMPLE", 500)
+    sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours')", OURS)
+    sql(db_url, "INSERT INTO leads (name, stage, status, company_id) SELECT 'x', CASE WHEN n < 2000 THEN 'new' "
+                "ELSE 'won' END, 'active', %s FROM generate_series(1, 3000) n", company)
+    sql(db_url, "UPDATE leads SET status = 'converti' WHERE stage = 'won'")
+    shift(db_url, 7)
+    with connected(db_url) as own:
+        key = keys.create(own, "all", "reader", company and uuid.UUID(company))
+    client = create_app(config.load({"DATABASE_URL": db_url, "LEADS_AUTH": "keys"})).test_client()
+    try:
+        data, again = (client.get("/leads/stats?by=stage", headers={"Authorization": f"Bearer {key}"}).json["data"]
+                       for _ in range(2))
+    finally:
+        database.close_all()
+    assert again == data
+    assert 250 < data["sample"] < 1000
+    assert [each["count"] for each in data["values"]] == [1999, 1001]
+    staying = days_of(data, "days_in_stage", "new"), days_of(data, "days_in_stage", "won")
+    assert [each[:2] for each in staying] == [(7, 7), (7, 7)]
+    assert sum(each[2] for each in staying) == data["whole"]["days_in_stage"]["counted"] == data["sample"]
+    assert days_of(data, "days_to_convert", "won") == (0, 0, staying[1][2], 0)
 
 
 def test_a_lead_that_came_converted_took_nobody_knows_how_long(api):

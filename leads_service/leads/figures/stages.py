@@ -24,30 +24,27 @@ def history_from() -> dt.datetime | None:
     return first(select(_BEGINS))
 
 
-def last_changes(kind: str, company_id: uuid.UUID | None) -> str:
-    """SQL to stand behind LATERAL, of the last change of this kind of each lead, its lead_id and at. For a company it
-    is asked of each of its `leads`, none of before they came: what it costs tells nothing of others."""
-    if company_id:
-        return (f"SELECT h.lead_id, h.at FROM leads_history h WHERE h.lead_id = leads.id AND {_own(kind, company_id)} "
-                "ORDER BY h.number DESC LIMIT 1")
-    # Both descending, as an index is read from its end.
-    return (f"SELECT DISTINCT ON (h.lead_id) h.lead_id, h.at FROM leads_history h WHERE {_own(kind, company_id)} "
-            "ORDER BY h.lead_id DESC, h.number DESC")
+def last_change(kind: str, company_id: uuid.UUID | None) -> str:
+    """SQL to stand behind LATERAL: when the last change of this kind of one of `leads` was, `at`. A company is told
+    none of before the lead came to it."""
+    return ("SELECT h.at FROM leads_history h WHERE h.lead_id = leads.id AND h.at >= leads.created_at "
+            f"AND {_own(kind, company_id)} ORDER BY h.number DESC LIMIT 1")
 
 
-def known_since_created(company_id: uuid.UUID | None) -> str:
-    """The SQL condition that one of `leads` is in its stage since it was created; its parameter is `history_from()`.
+def in_stage_since(company_id: uuid.UUID | None) -> str:
+    """SQL of the moment since which one of `leads` is in its stage, null where nobody knows; `moved` is its
+    last_change(MOVED), and the parameter is `history_from()`.
 
     An id may have had another life before. A source says when a lead was created elsewhere; of what became of it until
     it was imported, the history has nothing.
     """
     came = (f" AND NOT EXISTS (SELECT FROM leads_history came WHERE came.lead_id = leads.id AND {_CAME})"
             if company_id else "")
-    return ("created_at BETWEEN %s AND now() "
+    return ("coalesce(moved.at, CASE WHEN created_at BETWEEN %s AND now() "
             f"AND NOT EXISTS (SELECT FROM leads_history h WHERE h.lead_id = leads.id AND {MOVED} "
             "AND h.at >= leads.created_at) "
             "AND NOT EXISTS (SELECT FROM leads_history h WHERE h.lead_id = leads.id AND h.run IS NOT NULL "
-            f"AND h.op = 'create' AND h.at > leads.created_at + interval '1 day'){came}")
+            f"AND h.op = 'create' AND h.at > leads.created_at + interval '1 day'){came} THEN created_at END)")
 
 
 def stage_since(ids: list[uuid.UUID], company_id: uuid.UUID | None) -> dict[str, str | None]:
@@ -55,10 +52,9 @@ def stage_since(ids: list[uuid.UUID], company_id: uuid.UUID | None) -> dict[str,
     Those that are not there, or another company's, are left out."""
     met, parameters = where(of_company(company_id))
     found = select(
-        f"SELECT id::text, coalesce(moved.at, CASE WHEN {known_since_created(company_id)} THEN created_at END) "
-        f"FROM (SELECT id, created_at FROM leads WHERE id = ANY (%s::uuid[]) AND {met}) AS leads LEFT JOIN LATERAL ("
-        f"SELECT h.at FROM leads_history h WHERE h.lead_id = leads.id AND h.at >= leads.created_at "
-        f"AND {_own(MOVED, company_id)} ORDER BY h.number DESC LIMIT 1) AS moved ON true",
+        f"SELECT id::text, {in_stage_since(company_id)} "
+        f"FROM (SELECT id, created_at FROM leads WHERE id = ANY (%s::uuid[]) AND {met}) AS leads "
+        f"LEFT JOIN LATERAL ({last_change(MOVED, company_id)}) AS moved ON true",
         [history_from(), [str(each) for each in ids], *parameters])
     return {lead_id: at and at.isoformat() for lead_id, at in found}
 

@@ -1,8 +1,8 @@
 """Figures of the leads that a caller means: of all of them, and by a field's values or the months of their creation.
 
-One statement counts them by value, each count by the index that has it: the leads and the converted ones, by an index
-alone where there is one of the field and the status; then those few that have a value or an overdue step, and those
-whose days the history knows, by whole days. Sums and percentiles are worked out from those counts.
+One statement counts them by value, each count by the index that has it: the leads and the converted ones by an index
+alone, then those that have a value or an overdue step. A second one asks the history for their days: of each lead, or
+of a sample where they are many, since what half of a million leads do not exceed can be told from some thousands.
 """
 
 import datetime as dt
@@ -12,59 +12,46 @@ from typing import NamedTuple
 from leads_service.contract.lists import MONTH, Selection
 from leads_service.contract.vocabulary import CONVERTED, STAGES, STATUSES
 from leads_service.database.pool import select
-from leads_service.leads.figures.stages import CONVERSION, MOVED, history_from, known_since_created, last_changes
+from leads_service.leads.figures.stages import CONVERSION, MOVED, history_from, in_stage_since, last_change
 from leads_service.leads.filters import NEXT_STEP, all_selected, calendar, conditions_of
 
 MOST_VALUES = 100
+SAMPLE = 5000  # leads, more or less, of more than twice as many
 _ORDERS = {"stage": STAGES, "status": STATUSES}
 
-# Counted by `staying`, the days in the stage, and `taking`, the days from creation to conversion: `known` leads. A day
-# has 24 hours. Values are asked by their range, which all of them are in: PostgreSQL takes what is in a range for few,
-# and so reads the index of the leads that have one.
-_COUNTED = """
-    SELECT {key} AS key, NULL::int AS staying, NULL::int AS taking, NULL::bigint AS known, count(*) AS leads,
-           count(*) FILTER (WHERE status = '{converted}') AS converted, NULL::bigint AS overdue, NULL::numeric AS value
+_TALLY = """
+    SELECT {key} AS key, count(*) AS leads, count(*) FILTER (WHERE status = '{converted}') AS converted,
+           NULL::bigint AS overdue, NULL::numeric AS value
+    FROM {leads} GROUP BY 1"""
+# No index has the moment and the status of all leads, but there is one of the moments of the converted ones.
+_MONTHLY = """
+    SELECT {key} AS key, count(*) AS leads, NULL::bigint AS converted, NULL::bigint AS overdue, NULL::numeric AS value
     FROM {leads} GROUP BY 1
-    UNION ALL SELECT {key}, NULL, NULL, NULL, NULL, NULL, count(*) FILTER (WHERE {next_step} < %s),
-                     sum(leads_estimated_value(notes))
-    FROM {leads} AND (leads_estimated_value(notes) BETWEEN -1e15 AND 1e15 OR {next_step} < %s) GROUP BY 1
-    UNION ALL SELECT {key}, date_part('day', now() - created_at)::int AS days, NULL, count(*), NULL, NULL, NULL, NULL
-    FROM {leads} AND {known_since_created} GROUP BY 1, days
-    UNION ALL SELECT {key}, date_part('day', now() - moved.at)::int AS days, NULL, count(*), NULL, NULL, NULL, NULL
-    FROM (SELECT * FROM {leads}) AS leads JOIN LATERAL ({moved}) AS moved ON lead_id = id AND moved.at >= created_at
-    GROUP BY 1, days
-    UNION ALL SELECT {key}, NULL, date_part('day', converted.at - created_at)::int AS days, count(*), NULL, NULL, NULL,
-                     NULL
-    FROM (SELECT * FROM {leads}) AS leads JOIN LATERAL ({conversions}) AS converted
-         ON status = '{converted}' AND lead_id = id AND converted.at >= created_at GROUP BY 1, days"""
-_SUMS = """
-    SELECT key, grouping(key) = 1 AS whole, sum(leads) AS leads, sum(value) AS value, sum(converted) AS converted,
-           sum(overdue) AS overdue
-    FROM counted GROUP BY GROUPING SETS ((key), ())"""
-# The least number of days that half, and nine in ten, of those whose days are known do not exceed.
-_PERCENTILES = """
-    SELECT key, whole, min({days}) FILTER (WHERE 2 * upto >= known) AS median,
-           min({days}) FILTER (WHERE 10 * upto >= 9 * known) AS p90, max(known) AS known
-    FROM (SELECT whole, key, {days}, sum(leads) OVER (PARTITION BY whole, key ORDER BY {days}) AS upto,
-                 sum(leads) OVER (PARTITION BY whole, key) AS known
-          FROM (SELECT key, grouping(key) = 1 AS whole, {days}, sum(known) AS leads FROM counted
-                WHERE {days} IS NOT NULL GROUP BY GROUPING SETS ((key, {days}), ({days}))) AS by_days) AS summed
-    GROUP BY key, whole"""
-# Put together by a UNION, because a value may be null, and no join of nulls is quick.
-_ALL = f"""
-    WITH counted AS MATERIALIZED (
-        SELECT {{value}} AS key, staying, taking, known, leads, converted, overdue, value FROM ({{counted}}) AS parts)
-    SELECT whole, {{text}}, max(leads)::bigint, coalesce(max(value), 0)::float8, coalesce(max(converted), 0)::bigint,
-           coalesce(max(overdue), 0)::bigint, max(t_median), max(t_p90), coalesce(max(t_known), 0)::bigint,
-           max(s_median), max(s_p90), coalesce(max(s_known), 0)::bigint
-    FROM (SELECT key, whole, leads, value, converted, overdue, NULL::int AS t_median, NULL::int AS t_p90,
-                 NULL::numeric AS t_known, NULL::int AS s_median, NULL::int AS s_p90, NULL::numeric AS s_known
-          FROM ({_SUMS}) AS sums
-          UNION ALL SELECT key, whole, NULL, NULL, NULL, NULL, median, p90, known, NULL, NULL, NULL
-          FROM ({_PERCENTILES.format(days='taking')}) AS taking
-          UNION ALL SELECT key, whole, NULL, NULL, NULL, NULL, NULL, NULL, NULL, median, p90, known
-          FROM ({_PERCENTILES.format(days='staying')}) AS staying) AS parts
-    GROUP BY whole, key ORDER BY whole DESC, key IS NULL DESC, {{choice}} LIMIT {MOST_VALUES + 1}"""
+    UNION ALL SELECT {key}, NULL, count(*), NULL, NULL FROM {leads} AND status = '{converted}' GROUP BY 1"""
+# Values are asked by their range, which all of them are in: PostgreSQL takes what is in a range for few, and so reads
+# the index of the leads that have one.
+_SUMS = f"""
+    WITH counted AS (
+        {{tally}}
+        UNION ALL SELECT {{key}}, NULL, NULL, count(*) FILTER (WHERE {NEXT_STEP} < %s),
+                         sum(leads_estimated_value(notes))
+        FROM {{leads}} AND (leads_estimated_value(notes) BETWEEN -1e15 AND 1e15 OR {NEXT_STEP} < %s) GROUP BY 1)
+    SELECT {{text}}, coalesce(sum(leads), 0)::bigint, coalesce(sum(value), 0)::float8,
+           coalesce(sum(converted), 0)::bigint, coalesce(sum(overdue), 0)::bigint
+    FROM (SELECT {{value}} AS key, leads, converted, overdue, value FROM counted) AS summed
+    GROUP BY GROUPING SETS ((key), ())
+    ORDER BY grouping(key) DESC, key IS NULL DESC, {{choice}} LIMIT {MOST_VALUES + 1}"""
+# A day has 24 hours. The days that half, and nine in ten, of those whose days are known do not exceed.
+_DAYS = f"""
+    WITH looked_at AS MATERIALIZED (SELECT id, created_at, status, {{key}} AS key FROM {{leads}})
+    SELECT grouping(key) = 1, {{text}}, count(*), percentile_disc(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY taking),
+           count(taking), count(*) FILTER (WHERE status = '{CONVERTED}'),
+           percentile_disc(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY staying), count(staying)
+    FROM (SELECT {{value}} AS key, status, date_part('day', now() - {{since}})::int AS staying,
+                 date_part('day', converted.at - created_at)::int AS taking
+          FROM looked_at AS leads LEFT JOIN LATERAL ({{moved}}) AS moved ON true
+          LEFT JOIN LATERAL ({{conversions}}) AS converted ON status = '{CONVERTED}') AS days
+    GROUP BY GROUPING SETS ((key), ())"""
 
 
 class Days(NamedTuple):
@@ -89,12 +76,13 @@ class Figure(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Those of all leads and of each value, at most MOST_VALUES; how many leads have `others`; and where the history
-    begins (None: there is none)."""
+    """Those of all leads and of each value, at most MOST_VALUES; how many leads have `others`; of how many leads the
+    days are where these are a `sample` (None: they are of all); and where the history begins (None: there is none)."""
 
     whole: Figure
     values: list[Figure]
     others: int
+    sample: int | None
     history_from: dt.datetime | None
 
 
@@ -108,24 +96,42 @@ def figures(by: str, selection: Selection, phone_prefix: str, company_id: uuid.U
     # PostgreSQL knows how many quarters of a day there are, and takes months for as many as leads.
     key, value, text = (("leads_quarter_day(created_at)", "date_trunc('month', key)", "to_char(key, 'YYYY-MM')")
                         if is_month else (by, "nullif(key, '')", "key"))
-    since, today = history_from(), calendar.today().isoformat()
-    counted = _COUNTED.format(
-        key=key, leads=leads, next_step=NEXT_STEP, converted=CONVERTED, moved=last_changes(MOVED, company_id),
-        conversions=last_changes(CONVERSION, company_id), known_since_created=known_since_created(company_id))
+    tally = (_MONTHLY if is_month else _TALLY).format(key=key, leads=leads, converted=CONVERTED)
     # Which values are shown where there are too many.
     choice = "key DESC" if is_month else 'max(leads) DESC, key COLLATE "C"'
-    rows = select(_ALL.format(counted=counted, value=value, text=text, choice=choice),
-                  [*parameters, today, *parameters, today, *parameters, since, *parameters, *parameters]).fetchall()
-    whole, *values = [_figure(*row) for _, *row in rows]
+    today = calendar.today().isoformat()
+    (_, *of_all), *sums = select(
+        _SUMS.format(tally=tally, key=key, leads=leads, value=value, text=text, choice=choice),
+        [*parameters * (2 if is_month else 1), today, *parameters, today]).fetchall()
+    since = history_from()
+    sampled = _sampled(leads, of_all[0], company_id)
+    rows = select(_DAYS.format(
+        key=key, leads=sampled, value=value, text=text, since=in_stage_since(company_id),
+        moved=last_change(MOVED, company_id), conversions=last_change(CONVERSION, company_id)),
+        [*parameters, since]).fetchall()
+    days = {(whole, value): each for whole, value, *each in rows}
+    none = [0, None, 0, 0, None, 0]
+    whole = _figure(None, *of_all, *days[True, None])
+    values = [_figure(value, *each, *days.get((False, value), none)) for value, *each in sums]
     values.sort(key=lambda each: _place(by, each))
-    others = whole.count - sum(each.count for each in values)
-    return Figures(whole, values, others, since)
+    return Figures(whole, values, whole.count - sum(each.count for each in values),
+                   days[True, None][0] if sampled != leads else None, since)
 
 
-def _figure(value, count, estimated, converted, overdue, *days):
-    taking, staying = days[:3], days[3:]
-    return Figure(value, count or 0, estimated, converted, overdue, Days(*taking, converted - taking[2]),
-                  Days(*staying, (count or 0) - staying[2]))
+def _sampled(leads, count, company_id):
+    """The leads as SQL to stand behind FROM, or a sample of them where they are many: of the table's pages, the same
+    ones each time. Of a company's leads by their ids, since what pages there are is not theirs to know."""
+    if count <= 2 * SAMPLE:
+        return leads
+    if company_id:
+        return f"{leads} AND uuid_hash(id) %% {count // SAMPLE} = 0"
+    return leads.replace("leads WHERE", f"leads TABLESAMPLE SYSTEM ({100 * SAMPLE / count}) REPEATABLE (1) WHERE", 1)
+
+
+def _figure(value, count, estimated, converted, overdue, looked_at, taking, taken, could_take, staying, stayed):
+    return Figure(value, count, estimated, converted, overdue,
+                  Days(*(taking or (None, None)), taken, could_take - taken),
+                  Days(*(staying or (None, None)), stayed, looked_at - stayed))
 
 
 def _place(by, figure):

@@ -29,6 +29,8 @@ _FIGURE = object_of(
     days_to_convert=_DAYS, days_in_stage=_DAYS)
 _TIME_OR_NULL = {**TIME, "type": ["string", "null"]}
 _STATS = success_of(object_of(by={**TEXT, "enum": [*GROUPINGS]}, whole=_FIGURE, values=list_of(_FIGURE), others=NUMBER,
+                              sample={**_NUMBER_OR_NULL, "description": "Of how many leads the days are, where these "
+                                      "are so many that a sample of them is looked at; null: of all."},
                               history_from=_TIME_OR_NULL))
 
 
@@ -42,7 +44,8 @@ def stats():
     return success({
         "by": asked.by, "whole": _told(found.whole, whole, _href({})),
         "values": [_told(figure, whole, _href(_meaning(asked, figure.value))) for figure in found.values],
-        "others": found.others, "history_from": found.history_from and found.history_from.isoformat()})
+        "others": found.others, "sample": found.sample,
+        "history_from": found.history_from and found.history_from.isoformat()})
 
 
 @blueprint.get("/stages")
