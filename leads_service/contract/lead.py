@@ -145,7 +145,7 @@ class LeadBody(_Body):
                 lead[name] = empty
         bounded = [name for name in ("notes", "activities", "tags") if lead.get(name)]
         # A change is judged where the rest of the lead is known: leads/record.py.
-        if not self.partial and not fits(*(lead[name] for name in bounded)):
+        if bounded and not self.partial and not fits(*(lead[name] for name in bounded)):
             raise ValidationError({name: [TOO_LARGE] for name in bounded})
         if not self.partial:
             lead.setdefault("status", ACTIVE)

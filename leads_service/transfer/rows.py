@@ -19,6 +19,7 @@ from leads_service.transfer.files.columns import column_of, is_legacy, meanings_
 from leads_service.transfer.sources import Fault, Row, Source, SourceError
 
 _NAMESPACE = uuid.UUID("6a3f5f0e-8d0b-5b7e-9c7d-0f6c1e2d3b4a")  # of the ids of rows that bring none
+_written = json.JSONEncoder(sort_keys=True, default=str).encode
 _PLANNED = 100_000  # headings, of sets beside the source's, whose meanings are remembered: each NDJSON row may have one
 _TAKEN_KEY = Sentence("notes a déjà une clé « {key} » avec une autre valeur.",
                       "notes already has a key {key} with another value.")
@@ -144,7 +145,7 @@ class Reader:
         if not own_id:
             # The same row, or another system's id, has the same id in every run, so that a run can be repeated.
             lead["id"] = uuid.uuid5(self._namespace, f"id {extra['legacy_id']}" if not _blank(known_id)
-                                    else json.dumps(row.values, sort_keys=True, default=str))
+                                    else _written(row.values))
         lead.setdefault("created_at", self._now)
         return Incoming(row, {"interest_level": 0, "notes": {}, "tags": [], "activities": [],
                               "updated_at": lead["created_at"], **lead}, frozenset(given), bool(own_id))

@@ -359,7 +359,6 @@ def _refusal(state, said, constraint, column, table):
     return Fault(where, problem.code, problem.sentence)
 
 
-_TEXT_OF = dict.fromkeys(LEAD_COLUMNS, str) | {"tags": array_literal, "notes": json_text, "activities": json_text}
 _PLACES = {column: place for place, column in enumerate(LEAD_COLUMNS)}
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _ESCAPED = re.compile(r"[\\\t\n\r]").search
@@ -370,11 +369,20 @@ def _copied(text):
     return text.translate(_ESCAPES) if _ESCAPED(text) else text
 
 
+def _copied_json(value):
+    return _copied(json_text(value)) if value else "{}" if value == {} else "[]"
+
+
+_TEXT_OF = dict.fromkeys(LEAD_COLUMNS, _copied) | {
+    "tags": lambda tags: _copied(array_literal(tags)), "notes": _copied_json, "activities": _copied_json,
+    **dict.fromkeys(("id", "client_id", "company_id", "interest_level", "created_at", "updated_at"), str)}
+
+
 def _columns(lead):
     cells = ["\\N"] * len(_PLACES)  # most columns of most leads are null
     for column, value in lead.items():
         if value is not None:
-            cells[_PLACES[column]] = _copied(_TEXT_OF[column](value))
+            cells[_PLACES[column]] = _TEXT_OF[column](value)
     return "\t".join(cells)
 
 
