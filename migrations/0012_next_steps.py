@@ -25,8 +25,8 @@ FUNCTIONS = {
     "leads_estimated_value(jsonb)": (
         "numeric", "CASE WHEN NOT $1 ? 'estimated_value' THEN NULL "
                    "WHEN rtrim(ltrim($1 ->> 'estimated_value', '0123456789'), '0123456789') IN ('', '.') "
-                   "AND length($1 ->> 'estimated_value') BETWEEN 1 AND 15 "
-                   "AND '.' NOT IN (left($1 ->> 'estimated_value', 1), right($1 ->> 'estimated_value', 1)) "
+                   "AND octet_length($1 ->> 'estimated_value') BETWEEN 1 AND 15 "
+                   "AND left($1 ->> 'estimated_value', 1) <> '.' AND right($1 ->> 'estimated_value', 1) <> '.' "
                    "THEN ($1 ->> 'estimated_value')::numeric "
                    r"ELSE substring($1 ->> 'estimated_value' FROM "
                    r"'^(-?[0-9]{1,15}(?:$|\.[0-9]{1,15}(?=[0-9]*$)))')::numeric END"),

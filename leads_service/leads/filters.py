@@ -117,7 +117,7 @@ def selected(conditions: list[Condition]) -> tuple[str, list]:
 def how_many(conditions: list[Condition], *, exactly: bool) -> int:
     """How many leads meet the conditions, or how many PostgreSQL's planner expects to."""
     if not exactly:
-        return _expected(*selected(conditions))
+        return expected(*selected(conditions))
     leads, parameters = all_selected(conditions)
     return first(select(f"SELECT count(*) FROM {leads}", parameters))
 
@@ -125,11 +125,12 @@ def how_many(conditions: list[Condition], *, exactly: bool) -> int:
 def all_selected(conditions: list[Condition]) -> tuple[str, list]:
     """As `selected`, for a statement that reads all of them."""
     leads, parameters = selected(conditions)
-    if any(condition.of_all for condition in conditions) and _expected(leads, parameters) > _expected("leads", []) / 4:
+    if any(condition.of_all for condition in conditions) and expected(leads, parameters) > expected("leads", []) / 4:
         leads, parameters = selected([Condition(condition.name, *condition.of_all()) if condition.of_all else condition
                                       for condition in conditions])
     return leads, parameters
 
 
-def _expected(leads, parameters):
+def expected(leads: str, parameters: list) -> int:
+    """How many leads PostgreSQL's planner expects to meet the conditions of this SQL, as `selected` gives it."""
     return first(select(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {leads}", parameters))[0]["Plan"]["Plan Rows"]

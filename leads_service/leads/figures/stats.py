@@ -13,7 +13,7 @@ from leads_service.contract.lists import MONTH, Selection
 from leads_service.contract.vocabulary import CONVERTED, STAGES, STATUSES
 from leads_service.database.pool import select
 from leads_service.leads.figures.stages import CONVERSION, MOVED, history_from, in_stage_since, last_change
-from leads_service.leads.filters import NEXT_STEP, all_selected, calendar, conditions_of
+from leads_service.leads.filters import NEXT_STEP, all_selected, calendar, conditions_of, expected
 
 MOST_VALUES = 100
 SAMPLE = 5000  # leads, more or less, of more than twice as many
@@ -28,14 +28,15 @@ _MONTHLY = """
     SELECT {key} AS key, count(*) AS leads, NULL::bigint AS converted, NULL::bigint AS overdue, NULL::numeric AS value
     FROM {leads} GROUP BY 1
     UNION ALL SELECT {key}, NULL, count(*), NULL, NULL FROM {leads} AND status = '{converted}' GROUP BY 1"""
-# Values are asked by their range, which all of them are in: PostgreSQL takes what is in a range for few, and so reads
-# the index of the leads that have one.
+# The leads that may have a value or an overdue step. Values are asked by their range, which all of them are in:
+# PostgreSQL takes what is in a range for few, and so reads the index of the leads that have one.
+_RICH = f"(leads_estimated_value(notes) BETWEEN -1e15 AND 1e15 OR {NEXT_STEP} < %s)"
 _SUMS = f"""
     WITH counted AS (
         {{tally}}
         UNION ALL SELECT {{key}}, NULL, NULL, count(*) FILTER (WHERE {NEXT_STEP} < %s),
                          sum(leads_estimated_value(notes))
-        FROM {{leads}} AND (leads_estimated_value(notes) BETWEEN -1e15 AND 1e15 OR {NEXT_STEP} < %s) GROUP BY 1)
+        FROM {{rich}} GROUP BY 1)
     SELECT {{text}}, coalesce(sum(leads), 0)::bigint, coalesce(sum(value), 0)::float8,
            coalesce(sum(converted), 0)::bigint, coalesce(sum(overdue), 0)::bigint
     FROM (SELECT {{value}} AS key, leads, converted, overdue, value FROM counted) AS summed
@@ -100,9 +101,12 @@ def figures(by: str, selection: Selection, phone_prefix: str, company_id: uuid.U
     # Which values are shown where there are too many.
     choice = "key DESC" if is_month else 'max(leads) DESC, key COLLATE "C"'
     today = calendar.today().isoformat()
+    rich, asked = f"{leads} AND {_RICH}", [*parameters, today]
+    if expected(rich, asked) > expected(leads, parameters) / 4:  # all are read once, not asked first and read then
+        rich, asked = leads, parameters
     (_, *of_all), *sums = select(
-        _SUMS.format(tally=tally, key=key, leads=leads, value=value, text=text, choice=choice),
-        [*parameters * (2 if is_month else 1), today, *parameters, today]).fetchall()
+        _SUMS.format(tally=tally, key=key, rich=rich, value=value, text=text, choice=choice),
+        [*parameters * (2 if is_month else 1), today, *asked]).fetchall()
     since = history_from()
     sampled = _sampled(leads, of_all[0], company_id)
     rows = select(_DAYS.format(
