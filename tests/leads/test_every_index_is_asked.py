@@ -25,7 +25,7 @@ FILL = f"""
            CASE WHEN n < 900 THEN 'archived' ELSE 'active' END, CASE WHEN n < 900 THEN 'won' ELSE 'new' END,
            'owner ' || n % 50, 'source ' || n % 50, 'city ' || n % 200, 'segment ' || n % 200,
            ARRAY['tag ' || n % 100], n % 101, CASE n % 40 WHEN 0 THEN '{COMPANY}'::uuid END,
-           jsonb_build_object('next_step_date', CASE n % 4 WHEN 0 THEN date '2026-01-01' + n % 300 END),
+           jsonb_build_object('next_step_date', CASE n % 8 WHEN 0 THEN date '2026-01-01' + n % 300 END),
            '2024-01-01'::timestamptz + make_interval(hours => n), '2025-01-01'::timestamptz + make_interval(mins => n)
     FROM generate_series(1, 4000) AS n"""
 # Index → the list that reads it, as its query string, or a statement as the service runs it.
