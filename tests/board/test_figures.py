@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from real.postgres import sql
+
 expect = pytest.importorskip("playwright.sync_api", reason="Chromium needs tests/board/requirements.txt").expect
 
 
@@ -54,3 +56,9 @@ def test_the_pipeline_from_one_stage_to_the_next(figures):
 def test_filters_hold_for_the_figures_too(figures):
     figures.goto("/board?view=figures&owner=Alice")
     expect(figures.get_by_role("region", name="Par responsable").get_by_role("rowheader")).to_have_text(["Alice"])
+
+
+def test_days_of_many_leads_are_said_to_be_a_sample_s(board, db_url):
+    sql(db_url, "INSERT INTO leads (name) SELECT 'x' FROM generate_series(1, 10001)")
+    board.goto("/board?view=figures")
+    expect(board.get_by_text(re.compile("Jours d'un échantillon de [0-9\u202f]+ leads"))).to_be_visible()

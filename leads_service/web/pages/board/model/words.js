@@ -162,6 +162,7 @@ const WORDS = {
   inStage: ["Jours dans l'étape (médiane, 90 %)", "Days in the stage (median, 90%)"],
   toConvert: ["Jours jusqu'à la conversion (médiane, 90 %)", "Days to conversion (median, 90%)"],
   leftOut: [(n) => `${number(n)} hors historique`, (n) => `${number(n)} without a history`],
+  sampled: [(n) => `Jours d'un échantillon de ${number(n)} leads.`, (n) => `Days of a sample of ${number(n)} leads.`],
   byMonth: ["Créés par mois, et gagnés", "Created by month, and won"],
   byMonthText: ["Par mois de création ; la partie pleine est gagnée.", "By month of creation; the solid part is won."],
   bySource: ["Par source", "By source"],

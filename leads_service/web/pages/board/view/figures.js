@@ -87,7 +87,8 @@ function Pipeline({ stats }) {
   })}
       <${Row} figures=${whole} name=${say("whole")} after=${html`<td></td><td></td><td><${Days} days=${whole.days_in_stage} /></td>`} /></tbody>
     </table></div>
-    <p>${say("toConvert")} : <${Days} days=${whole.days_to_convert} /></p></section>`;
+    <p>${say("toConvert")} : <${Days} days=${whole.days_to_convert} /></p>
+    ${stats.sample && html`<p class="quiet">${say("sampled", stats.sample)}</p>`}</section>`;
 }
 
 function Months({ stats }) {
