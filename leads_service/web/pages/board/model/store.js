@@ -6,6 +6,7 @@ import { today } from "./words.js";
 export const STAGES = ["new", "contacted", "proposal", "negotiation", "won", "lost"];
 const FOLDED = new Set(["won", "lost"]); // until somebody unfolds them
 const CARDS = 30; // fetched at once
+const MOST_IDS = 100; // that the API takes at once
 const MOST_COLUMNS = 12; // of a group that has many values; the list shows the others
 const SORTED = "-created_at";
 
@@ -145,10 +146,14 @@ export function unfold(value, open) {
   update();
 }
 
+let underWay = 0; // lists that are asked for
+let unknown = []; // ids of the leads whose time in their stage is asked for when no list is
+
 // The next leads of a column, or of the table.
 export async function more(column, value = column.value, asked = {}) {
   const mine = generation;
   if (column.busy) return;
+  underWay++;
   Object.assign(column, { busy: true, status: column.ids.length ? "ready" : "loading", error: null });
   update();
   try {
@@ -159,18 +164,19 @@ export async function more(column, value = column.value, asked = {}) {
     const there = new Set(column.ids);
     column.ids.push(...page.data.map((lead) => lead.id).filter((id) => !there.has(id)));
     Object.assign(column, { cursor: page.next_cursor, status: "ready" }, "total" in page ? { total: page.total } : {});
-    stageTimes(page.data.map((lead) => lead.id));
+    unknown.push(...page.data.map((lead) => lead.id));
   } catch (refusal) {
     Object.assign(column, { status: column.ids.length ? "ready" : "failed", error: refusal });
   } finally {
     column.busy = false;
+    underWay--;
     update();
+    if (!underWay) for (const ids = unknown.splice(0); ids.length; ) stageTimes(ids.splice(0, MOST_IDS));
   }
 }
 
 // Since when leads are in their stages: shown once known, so that no card waits for it.
 async function stageTimes(ids) {
-  if (!ids.length) return;
   try {
     const { data } = await get(`leads/stages?${ids.map((id) => `id=${id}`).join("&")}`);
     for (const id of ids) state.since.set(id, data[id] ?? null);

@@ -49,7 +49,7 @@ function Column({ column, name, isCurrent }) {
     </div>
     <ul class="cards" aria-busy=${column.busy}>
       ${ids.map((id) => html`<${Card} key=${id} lead=${state.leads.get(id)} since=${state.since.get(id)}
-        isChanged=${state.changed.has(id)} isShown=${state.place.lead === id} spoken=${language()}
+        isChanged=${state.changed.has(id)} isShown=${state.place.lead === id} spoken=${language()} isOld=${column.isOld}
         address=${addressOf({ lead: id })} mayMove=${may("editor")} />`)}
       ${status === "ready" && !ids.length && html`<li class="quiet">${say("emptyColumn")}</li>`}
       ${["loading", "new"].includes(status) && !ids.length && html`<li class="quiet">${say("loading")}</li>`}
@@ -110,9 +110,9 @@ export function Step({ lead }) {
 }
 
 class Card extends Component {
-  // Of hundreds of cards only those are drawn that changed.
+  // Of hundreds of cards only those are drawn that changed, and will not be gone when the answer is there.
   shouldComponentUpdate(next) {
-    return Object.keys(next).some((name) => next[name] !== this.props[name]);
+    return !next.isOld && Object.keys(next).some((name) => next[name] !== this.props[name]);
   }
   render({ lead, since, isChanged, isShown, address, mayMove }) {
     const value = Number(lead.notes.estimated_value);
