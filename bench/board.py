@@ -113,6 +113,7 @@ def press_keys(page, address, cards):
     link_of(page, name).first.click()
     remarks = panel(page, name).get_by_label("Remarques")
     remarks.fill("")
+    remarks.evaluate("(box) => box.scrollIntoView({ block: 'center' })")  # what is not in sight makes no picture
     page.evaluate(WATCH_KEYS)
     changing.start()
     remarks.press_sequentially(TYPED, delay=PAUSE)

@@ -15,7 +15,7 @@ import { attempt, question, reasonOf, tell } from "./model/changing.js";
 import { language, say, speak } from "./model/words.js";
 
 const AGAIN = 2000; // ms after which a service that was not reached is tried again
-const TYPED = 100; // ms after the last key of a search before it is asked
+const TYPED = 70; // ms after the last key of a search before it is asked
 
 // What the leads shown depend on; where it is the same as before, nothing is loaded.
 const meant = ({ view, by, sort, filters }) => JSON.stringify([view, by, sort, String(filters)]);

@@ -7,6 +7,7 @@ export const STAGES = ["new", "contacted", "proposal", "negotiation", "won", "lo
 const FOLDED = new Set(["won", "lost"]); // until somebody unfolds them
 const CARDS = 30; // fetched at once
 const MOST_IDS = 100; // that the API takes at once
+const LATER = 100; // ms after which what stands beside the cards is asked: first they are drawn
 const MOST_COLUMNS = 12; // of a group that has many values; the list shows the others
 const SORTED = "-created_at";
 
@@ -89,6 +90,7 @@ export async function load() {
     state.columns = STAGES.filter(isWanted).map((stage) => newColumn(stage, before.get(stage)));
     // The figures wait: they cost as much as all the cards, which a person waits for.
     await Promise.all(state.columns.filter(isOpen).map((column) => more(column)));
+    await new Promise((resolve) => setTimeout(resolve, LATER));
     if (!current()) return;
   } else state.columns = state.columns?.map((column) => newColumn(column.value, column)) ?? null;
   update();
@@ -171,12 +173,15 @@ export async function more(column, value = column.value, asked = {}) {
     column.busy = false;
     underWay--;
     update();
-    if (!underWay) for (const ids = unknown.splice(0); ids.length; ) stageTimes(ids.splice(0, MOST_IDS));
+    if (!underWay) setTimeout(stageTimes, LATER);
   }
 }
 
 // Since when leads are in their stages: shown once known, so that no card waits for it.
-async function stageTimes(ids) {
+async function stageTimes() {
+  const ids = unknown.splice(0, MOST_IDS);
+  if (!ids.length) return;
+  if (unknown.length) stageTimes();
   try {
     const { data } = await get(`leads/stages?${ids.map((id) => `id=${id}`).join("&")}`);
     for (const id of ids) state.since.set(id, data[id] ?? null);
