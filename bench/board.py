@@ -11,6 +11,8 @@ figure misses its aim.
 """
 
 import argparse
+import atexit
+import shutil
 import statistics
 import sys
 import tempfile
@@ -111,6 +113,7 @@ def press_keys(page, address, cards):
     link_of(page, name).first.click()
     remarks = panel(page, name).get_by_label("Remarques")
     remarks.fill("")
+    remarks.evaluate("(box) => box.scrollIntoView({ block: 'center' })")  # what is not in sight makes no picture
     page.evaluate(WATCH_KEYS)
     changing.start()
     remarks.press_sequentially(TYPED, delay=PAUSE)
@@ -128,19 +131,20 @@ def main():
     parser.add_argument("--cards", type=int, default=60)
     parser.add_argument("--keep", type=Path)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        url = database_of(embedded.start((arguments.keep or Path(folder) / "data").resolve()), arguments.rows)
-        with served(url) as (_, address), sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", chromium_sandbox=False)
-            looks, weight = first_looks(browser, address)
-            page = browser.new_context(locale="fr-FR", viewport={"width": 1280, "height": 800}).new_page()
-            page.set_default_timeout(120_000)
-            page.goto(f"http://{address}/board")
-            expect(column(page, OPEN[0]).get_by_role("link", name="Ouvrir ").first).to_be_visible()
-            found = searches(page)
-            page.goto(f"http://{address}/board")
-            pressed, arrived, slow = press_keys(page, address, arguments.cards)
-            browser.close()
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # before the server's own, and so called after it
+    url = database_of(embedded.start((arguments.keep or folder / "data").resolve()), arguments.rows)
+    with served(url) as (_, address), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", chromium_sandbox=False)
+        looks, weight = first_looks(browser, address)
+        page = browser.new_context(locale="fr-FR", viewport={"width": 1280, "height": 800}).new_page()
+        page.set_default_timeout(120_000)
+        page.goto(f"http://{address}/board")
+        expect(column(page, OPEN[0]).get_by_role("link", name="Ouvrir ").first).to_be_visible()
+        found = searches(page)
+        page.goto(f"http://{address}/board")
+        pressed, arrived, slow = press_keys(page, address, arguments.cards)
+        browser.close()
     figures = [
         ("first board, empty cache, median of 10", statistics.median(looks), FIRST, "ms"),
         ("the slowest of them", max(looks), None, "ms"),

@@ -4,7 +4,7 @@ import pytest
 
 from leads_service.access import keys
 from real.postgres import connected, empty
-from real.salesperson import card, panel
+from real.salesperson import FEED, card, panel
 from real.service import service
 
 expect = pytest.importorskip("playwright.sync_api", reason="Chromium needs tests/board/requirements.txt").expect
@@ -46,6 +46,18 @@ def test_a_key_opens_the_board_and_stays_in_the_tab(tab, guarded):
     expect(card(page, "Zoé Blanc")).to_have_count(0)
     page.reload()
     expect(page.get_by_label("Clé ou jeton")).to_be_visible()
+
+
+def test_a_refusal_that_comes_late_leaves_the_key_that_was_entered_meanwhile(tab, guarded):
+    (address, secrets), page, late = guarded, tab, []
+    page.route(FEED, lambda route: late.append(route), times=1)
+    page.goto(address)
+    sign_in(page, secrets["admin"])
+    expect(card(page, "Zoé Blanc")).to_be_visible()
+    with page.expect_response(lambda answer: answer.status == 401):
+        late[0].continue_()
+    page.reload()
+    expect(card(page, "Zoé Blanc")).to_be_visible()
 
 
 def test_a_reader_is_not_shown_what_a_reader_may_not(tab, guarded):

@@ -10,7 +10,7 @@ from leads_service.web.description.shapes import as_text
 
 blueprint = Blueprint("board", __name__)
 _FOLDER = Path(__file__).parent / "board"
-_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css"}
 # By name, as they were at start: no address leads to another file. What they hold is read when it is asked for.
 _FILES = {path.relative_to(_FOLDER).as_posix(): path for path in _FOLDER.rglob("*") if path.suffix in _TYPES}
 _POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "

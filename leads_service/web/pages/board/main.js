@@ -15,7 +15,7 @@ import { attempt, question, reasonOf, tell } from "./model/changing.js";
 import { language, say, speak } from "./model/words.js";
 
 const AGAIN = 2000; // ms after which a service that was not reached is tried again
-const TYPED = 100; // ms after the last key of a search before it is asked
+const TYPED = 70; // ms after the last key of a search before it is asked
 
 // What the leads shown depend on; where it is the same as before, nothing is loaded.
 const meant = ({ view, by, sort, filters }) => JSON.stringify([view, by, sort, String(filters)]);
@@ -24,14 +24,16 @@ async function arrive() {
   const before = state.place;
   update({ place: place(), failure: null });
   if (!state.caller || meant(before) === meant(state.place)) return; // only a lead was opened
-  if (!["board", "table"].includes(state.place.view)) return;
+  if (!showsLeads()) return;
   if (before.view !== state.place.view || before.by !== state.place.by) forget();
   await show();
 }
 
+const showsLeads = () => ["board", "table"].includes(state.place.view);
+
 async function show() {
   try {
-    if (!["board", "table"].includes(state.place.view)) return;
+    if (!showsLeads()) return;
     await begin(); // the feed first: what changes while the leads are on their way is in it
     await load();
   } catch (refusal) {
@@ -41,9 +43,14 @@ async function show() {
 
 async function enter() {
   try {
+    const asked = state.place;
+    const begun = showsLeads() && begin().catch((refusal) => refusal); // not only when it is known who is there
     const { data } = await get("caller");
     update({ caller: data, asked: false, refusedCredential: false, failure: null });
-    await show();
+    const refusal = await begun;
+    if (refusal) throw refusal;
+    if (meant(asked) !== meant(state.place)) await show();
+    else if (showsLeads()) await load();
   } catch (refusal) {
     fail(refusal);
   }
@@ -54,10 +61,13 @@ async function retry() {
   await (state.caller ? show() : enter());
 }
 
+let again = null;
+
 watch({
   unreached() {
     update({ offline: true });
-    setTimeout(() => state.caller || !state.offline || enter(), AGAIN); // later on, the feed looks again
+    clearTimeout(again); // once for all that were not answered
+    again = setTimeout(() => state.caller || !state.offline || enter(), AGAIN); // later on, the feed looks again
   },
   reached() {
     if (!state.offline) return;
@@ -144,7 +154,7 @@ function Page() {
   return html`<div class="page">
     <a class="skip" href="#main">${say("skip")}</a>
     <${Header} />
-    ${["board", "table"].includes(view) && html`<${Filters} />`}
+    ${showsLeads() && html`<${Filters} />`}
     <div class="stage">
       <main id="main" class=${state.caller && !isEmpty ? view : ""} tabindex="-1" aria-busy=${!state.caller}>
         ${!state.caller ? html`<p class="quiet" role="status">${say("loading")}</p>`

@@ -25,6 +25,12 @@ export function addressOf(changes, keep = location.search) {
   return `${location.pathname}${query.size ? `?${query}` : ""}`;
 }
 
+// The addresses of many leads at once, by their ids.
+export function leadAddresses() {
+  const begin = addressOf({ lead: null });
+  return (id) => `${begin}${begin.includes("?") ? "&" : "?"}lead=${id}`;
+}
+
 // The address of a list that the API names ("/leads/?stage=new"), as a table.
 export const listAddress = (href, more = {}) =>
   addressOf({ view: "table", ...more }, href.slice(href.indexOf("?") + 1 || href.length));

@@ -38,9 +38,8 @@ class Refusal extends Error {
 
 let late = 0;
 
-async function send(method, path, { body, etag, key, accept, time = LONGEST }) {
+async function send(method, path, { body, etag, key, accept, credential, time = LONGEST }) {
   const headers = { "Accept-Language": language() };
-  const credential = sessionStorage.getItem(KEY);
   if (credential) headers.Authorization = `Bearer ${credential}`;
   if (accept) headers.Accept = accept;
   if (etag) headers["If-Match"] = etag;
@@ -65,7 +64,8 @@ async function send(method, path, { body, etag, key, accept, time = LONGEST }) {
 // Throws a Refusal.
 // A POST has a key, so it can be sent again when its answer was lost, and nothing is done twice.
 export async function ask(method, path, options = {}) {
-  const asked = { ...options, key: method === "POST" ? newKey() : undefined };
+  const credential = sessionStorage.getItem(KEY);
+  const asked = { ...options, credential, key: method === "POST" ? newKey() : undefined };
   let response, answer;
   for (let left = method === "PATCH" || options.time ? 0 : 1; ; left--) {
     try {
@@ -80,7 +80,8 @@ export async function ask(method, path, options = {}) {
   watchers.reached();
   const etag = response.headers.get("ETag");
   if (response.ok) return asked.accept ? answer : { ...answer, etag };
-  if (response.status === 401) watchers.unauthorized(isSignedIn());
+  // One that comes late says nothing of a credential that was entered meanwhile.
+  if (response.status === 401 && credential === sessionStorage.getItem(KEY)) watchers.unauthorized(isSignedIn());
   throw new Refusal(response.status, answer, etag);
 }
 

@@ -6,6 +6,8 @@ import { today } from "./words.js";
 export const STAGES = ["new", "contacted", "proposal", "negotiation", "won", "lost"];
 const FOLDED = new Set(["won", "lost"]); // until somebody unfolds them
 const CARDS = 30; // fetched at once
+const MOST_IDS = 100; // that the API takes at once
+const LATER = 100; // ms after which what stands beside the cards is asked: first they are drawn
 const MOST_COLUMNS = 12; // of a group that has many values; the list shows the others
 const SORTED = "-created_at";
 
@@ -88,6 +90,7 @@ export async function load() {
     state.columns = STAGES.filter(isWanted).map((stage) => newColumn(stage, before.get(stage)));
     // The figures wait: they cost as much as all the cards, which a person waits for.
     await Promise.all(state.columns.filter(isOpen).map((column) => more(column)));
+    await new Promise((resolve) => setTimeout(resolve, LATER));
     if (!current()) return;
   } else state.columns = state.columns?.map((column) => newColumn(column.value, column)) ?? null;
   update();
@@ -145,10 +148,14 @@ export function unfold(value, open) {
   update();
 }
 
+let underWay = 0; // lists that are asked for
+let unknown = []; // ids of the leads whose time in their stage is asked for when no list is
+
 // The next leads of a column, or of the table.
 export async function more(column, value = column.value, asked = {}) {
   const mine = generation;
   if (column.busy) return;
+  underWay++;
   Object.assign(column, { busy: true, status: column.ids.length ? "ready" : "loading", error: null });
   update();
   try {
@@ -159,18 +166,22 @@ export async function more(column, value = column.value, asked = {}) {
     const there = new Set(column.ids);
     column.ids.push(...page.data.map((lead) => lead.id).filter((id) => !there.has(id)));
     Object.assign(column, { cursor: page.next_cursor, status: "ready" }, "total" in page ? { total: page.total } : {});
-    stageTimes(page.data.map((lead) => lead.id));
+    unknown.push(...page.data.map((lead) => lead.id));
   } catch (refusal) {
     Object.assign(column, { status: column.ids.length ? "ready" : "failed", error: refusal });
   } finally {
     column.busy = false;
+    underWay--;
     update();
+    if (!underWay) setTimeout(stageTimes, LATER);
   }
 }
 
 // Since when leads are in their stages: shown once known, so that no card waits for it.
-async function stageTimes(ids) {
+async function stageTimes() {
+  const ids = unknown.splice(0, MOST_IDS);
   if (!ids.length) return;
+  if (unknown.length) stageTimes();
   try {
     const { data } = await get(`leads/stages?${ids.map((id) => `id=${id}`).join("&")}`);
     for (const id of ids) state.since.set(id, data[id] ?? null);

@@ -253,16 +253,28 @@ export function textOf(field, value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-const locale = () => (chosen === "fr" ? "fr-FR" : "en-GB");
-export const number = (n) => new Intl.NumberFormat(locale(), { maximumFractionDigits: 2 }).format(n);
-export const money = (n) => `${new Intl.NumberFormat(locale(), { maximumFractionDigits: 0 }).format(n)} €`;
-export const percent = (share) => `${new Intl.NumberFormat(locale(), { maximumFractionDigits: 0 }).format(100 * share)} %`;
-export const moment = (iso) => new Date(iso).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" });
+// Making a format takes a hundred times as long as using it, and hundreds of cards use several.
+function kept(Format, options, locale) {
+  const made = {};
+  return (value) => {
+    if (isNaN(value)) return String(value); // an import may have kept 2026-02-31 as a day
+    const wanted = locale ?? (chosen === "fr" ? "fr-FR" : "en-GB");
+    return (made[wanted] ??= new Format(wanted, options)).format(value);
+  };
+}
+
+const whole = kept(Intl.NumberFormat, { maximumFractionDigits: 0 });
+export const number = kept(Intl.NumberFormat, { maximumFractionDigits: 2 });
+export const money = (n) => `${whole(n)} €`;
+export const percent = (share) => `${whole(100 * share)} %`;
+const inMinutes = kept(Intl.DateTimeFormat, { dateStyle: "medium", timeStyle: "short" });
+export const moment = (iso) => inMinutes(new Date(iso));
+const inDays = kept(Intl.DateTimeFormat, { timeZone: "UTC", day: "numeric", month: "short" });
+const inMonths = kept(Intl.DateTimeFormat, { timeZone: "UTC", month: "short", year: "2-digit" });
+const isoDay = kept(Intl.DateTimeFormat, undefined, "sv-SE");
 // A day ("2026-11-30") is one in every time zone.
-export const day = (iso) =>
-  new Date(`${iso.slice(0, 10)}T12:00:00Z`).toLocaleDateString(locale(), { timeZone: "UTC", day: "numeric", month: "short" });
-export const month = (iso) =>
-  new Date(`${iso}-15T12:00:00Z`).toLocaleDateString(locale(), { timeZone: "UTC", month: "short", year: "2-digit" });
+export const day = (iso) => inDays(new Date(`${iso.slice(0, 10)}T12:00:00Z`));
+export const month = (iso) => inMonths(new Date(`${iso}-15T12:00:00Z`));
 export const daysSince = (iso) => Math.max(0, Math.floor((Date.now() - new Date(iso)) / 86_400_000));
 // Today where the person is, as a day.
-export const today = () => new Date().toLocaleDateString("sv-SE");
+export const today = () => isoDay(new Date());

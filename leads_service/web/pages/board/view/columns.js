@@ -1,5 +1,5 @@
 // The board: columns of cards, which are moved by the mouse or by a menu.
-import { addressOf, follow } from "../model/address.js";
+import { addressOf, follow, leadAddresses } from "../model/address.js";
 import { move, question } from "../model/changing.js";
 import { Component, createRef, html } from "./dom.js";
 import { isOpen, isOverdue, may, more, nextStep, state, unfold, update } from "../model/store.js";
@@ -37,6 +37,7 @@ function Column({ column, name, isCurrent }) {
       <button aria-expanded="false" aria-label=${say("unfold", name)} onClick=${() => unfold(value, true)}>
         <span>${name}</span> <b>${figures?.count ?? ""}</b></button></section>`;
   }
+  const address = leadAddresses();
   const filter = value === null ? { without: state.place.by } : { [state.place.by]: value };
   return html`<section class=${`column ${isCurrent ? "current" : ""}`} aria-label=${name} ...${target(value)}>
     <div class="head">
@@ -49,8 +50,8 @@ function Column({ column, name, isCurrent }) {
     </div>
     <ul class="cards" aria-busy=${column.busy}>
       ${ids.map((id) => html`<${Card} key=${id} lead=${state.leads.get(id)} since=${state.since.get(id)}
-        isChanged=${state.changed.has(id)} isShown=${state.place.lead === id} spoken=${language()}
-        address=${addressOf({ lead: id })} mayMove=${may("editor")} />`)}
+        isChanged=${state.changed.has(id)} isShown=${state.place.lead === id} spoken=${language()} isOld=${column.isOld}
+        address=${address(id)} mayMove=${may("editor")} />`)}
       ${status === "ready" && !ids.length && html`<li class="quiet">${say("emptyColumn")}</li>`}
       ${["loading", "new"].includes(status) && !ids.length && html`<li class="quiet">${say("loading")}</li>`}
       ${column.error && html`<li class="wrong">${column.error.message}
@@ -110,9 +111,9 @@ export function Step({ lead }) {
 }
 
 class Card extends Component {
-  // Of hundreds of cards only those are drawn that changed.
+  // Of hundreds of cards only those are drawn that changed, and will not be gone when the answer is there.
   shouldComponentUpdate(next) {
-    return Object.keys(next).some((name) => next[name] !== this.props[name]);
+    return !next.isOld && Object.keys(next).some((name) => next[name] !== this.props[name]);
   }
   render({ lead, since, isChanged, isShown, address, mayMove }) {
     const value = Number(lead.notes.estimated_value);

@@ -1,5 +1,5 @@
 // The same leads as a list, and what proves a figure: all leads of an address, with how many they are.
-import { addressOf, follow } from "../model/address.js";
+import { addressOf, follow, leadAddresses } from "../model/address.js";
 import { More, Step } from "./columns.js";
 import { html } from "./dom.js";
 import { more, orderOf, state, valueOf } from "../model/store.js";
@@ -16,13 +16,14 @@ export function Table() {
       ${state.place.filters.size > 0 && html`<a class="button" onClick=${follow}
         href=${addressOf({ view: "table" }, "")}>${say("noFilters")}</a>`}</div></div>`;
   }
+  const address = leadAddresses();
   return html`<h1 class="unseen">${say("table")}</h1>
     <p class="quiet" role="status">${list.total === undefined ? say("loading") : say("total", list.total)}</p>
     <div class="wide" tabindex="0" role="region" aria-label=${say("table")}><table>
       <thead><tr>${COLUMNS.map((column) => html`<th key=${column} scope="col" aria-sort=${sorted(column)}>
         ${SORTS[column] ? html`<a href=${addressOf({ sort: turned(column) })} onClick=${follow}>${label(column)}</a>`
     : label(column)}</th>`)}</tr></thead>
-      <tbody>${list.ids.map((id) => html`<${Row} key=${id} lead=${state.leads.get(id)} />`)}</tbody>
+      <tbody>${list.ids.map((id) => html`<${Row} key=${id} lead=${state.leads.get(id)} address=${address(id)} />`)}</tbody>
     </table></div>
     ${list.error && html`<p class="wrong">${list.error.message} <button onClick=${() => more(list)}>${say("again")}</button></p>`}
     ${list.status === "loading" && html`<p class="quiet">${say("loading")}</p>`}
@@ -43,9 +44,9 @@ function turned(column) {
   return sort.startsWith("-") ? bare(sort) : `-${sort}`;
 }
 
-function Row({ lead }) {
+function Row({ lead, address }) {
   return html`<tr data-card=${lead.id} class=${state.changed.has(lead.id) ? "changed" : ""}>
-    <th scope="row"><a class="open" href=${addressOf({ lead: lead.id })} onClick=${follow}>${lead.name}</a></th>
+    <th scope="row"><a class="open" href=${address} onClick=${follow}>${lead.name}</a></th>
     ${COLUMNS.slice(1).map((column) => html`<td key=${column}>${cell(lead, column)}</td>`)}</tr>`;
 }
 
