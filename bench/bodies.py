@@ -11,7 +11,9 @@ seconds of worker and PostgreSQL. Exit status 1: a body took over 15 s or 300 MB
 import argparse
 import contextlib
 import http.client
+import itertools
 import json
+import string
 import sys
 import time
 import urllib.parse
@@ -77,7 +79,9 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
         {"phone": "1 2 3 4 5 " * 19}, {"notes": {"a": [5e-324] * 999}}, {"activities": [{}] * 2000},
         {str(number): 1 for number in range(900)}, {"email": "a." * 60 + "@b.fr"})] + [
     ("POST", "/leads/import", body) for body in (
-        "email,name\n" + "x,y\n" * 2450, "name\n" + "x\n" * 4900, listed("name\n", "{n}\n", 2000), "name" + ",a" * 4900,
+        "email,name\n" + "x,y\n" * 2450, "name\n" + "x\n" * 4900, listed("name\n", "{n}\n", 2000),
+        "name\n" + "".join(f"{a}{b}\n" for a, b in itertools.product(string.ascii_letters, string.printable[:64])),
+        "name" + ",a" * 4900,
         "name,email\n" + "x,a@b.fr\n" * 1000, 'name,city\n"' + "a\n" * 4900, "{}\n" * 3300)]
 
 
