@@ -191,6 +191,12 @@ class Cluster:
         name = next(name for name in DATABASES if ask(f"http://{self[name].address}:8008/health")[0] in (200, 503))
         return self[name].run("patronictl", "-c", "/etc/patroni/config.yml", *words, user="postgres")
 
+    def set_synchronous(self, synchronous):
+        """Have Patroni wait for a standby at each write, or not."""
+        self.patronictl("edit-config", "--force", "-s", f"synchronous_mode={str(synchronous).lower()}", "leads")
+        self.synchronous = synchronous
+        until(self.whole, "a whole cluster")
+
     def state(self):
         """What Patroni says of its members, {name: {role, state, lag}}; of the first machine that answers."""
         for name in DATABASES:

@@ -123,6 +123,14 @@ class Machine:
                 [*self._inside(service.user, service.directory, service.environ, service.group), *service.command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
+    def log(self, unit):
+        """What the unit has said since it was forgotten."""
+        return (self.folder / f"{unit}.log").read_text()
+
+    def forget(self, unit):
+        """Empty what the unit has said."""
+        os.truncate(self.folder / f"{unit}.log", 0)
+
     def process(self, unit):
         """The unit's first process."""
         return psutil.Process(self._running[unit].pid).children()[0]
