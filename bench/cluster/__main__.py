@@ -1,41 +1,69 @@
 """The cluster of deploy/cluster/, built in network namespaces of this machine, broken, and taken down again.
 
-    .venv/bin/python -m bench.cluster [--only KIND …] [--rounds 10] [--asynchronous]     # as root
+    .venv/bin/python -m bench.cluster [--only WHAT …] [--rounds 10] [--asynchronous]     # as root
 
-Needs the packages that docs/cluster.md names. Prints figures; exit status 1 when a promise does not hold: that with
-synchronous replication nothing acknowledged is lost, and that nobody who wrote reads what was before.
+Needs the packages that docs/cluster.md names, and wrk for the throughput. Prints figures; exit status 1 when a promise
+does not hold, such as that with synchronous replication nothing acknowledged is lost, and that nobody who wrote reads
+what was before.
 """
 
 import argparse
 import signal
 import sys
 import time
+from pathlib import Path
 
-from bench.cluster import faults
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / place) for place in ("", "tests")]
+
+from bench.cluster import alerts, faults, recovery, rolling, splits, throughput
 from bench.cluster.building import cluster
+
+
+def _split(made):
+    """two sides, with a client beside the old primary"""
+    gone = [splits.run(made, way) for way in (splits.cut, splits.patroni_killed)]
+    return not made.synchronous or not any(gone)
+
+
+OTHERS = {"split": _split, "throughput": throughput.run, "compare": throughput.compare, "rolling": rolling.run,
+          "recovery": recovery.run, "alerts": alerts.run}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=faults.KINDS, default=[*faults.KINDS], metavar="KIND",
-                        help=f"of {', '.join(faults.KINDS)}")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=600, help="after which no other round of a kind begins")
+    parser.add_argument("--only", nargs="+", choices=[*faults.KINDS, *OTHERS], default=[*faults.KINDS, *OTHERS],
+                        metavar="WHAT", help=f"of {', '.join([*faults.KINDS, *OTHERS])}")
+    parser.add_argument("--rounds", type=int, default=10, help="of each fault")
+    parser.add_argument("--seconds", type=float, default=600, help="after which no other round of a fault begins")
     parser.add_argument("--asynchronous", action="store_true", help="synchronous_mode off")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all is taken down
+    right = True
+    # The alerts have a cluster of their own, in which their times are shorter.
+    for names, changes in (([name for name in options.only if name != "alerts"], {}),
+                           ([name for name in options.only if name == "alerts"], alerts.SHORTER)):
+        if names:
+            right &= _run(names, changes, options)
+    return 0 if right else 1
+
+
+def _run(names, changes, options):
     begun, right = time.monotonic(), True
-    with cluster() as made:
+    with cluster(changes) as made:
         print(f"The cluster stands after {time.monotonic() - begun:.0f} s", flush=True)
         if options.asynchronous:
             made.set_synchronous(False)
-        for name in options.only:
-            print(f"{name}: {faults.KINDS[name].__doc__}", flush=True)
-            figures = faults.run(made, faults.KINDS[name], options.rounds, options.seconds)
+        for name in names:
+            what = OTHERS.get(name) or faults.KINDS[name]
+            print(f"{name}: {what.__doc__.splitlines()[0]}", flush=True)
+            if name in OTHERS:
+                right &= what(made)
+                continue
+            figures = faults.run(made, what, options.rounds, options.seconds)
             print(figures, flush=True)
             right &= not figures.back and (options.asynchronous or not figures.lost)
     print(f"{time.monotonic() - begun:.0f} s in all")
-    return 0 if right else 1
+    return right
 
 
 if __name__ == "__main__":

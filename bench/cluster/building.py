@@ -6,18 +6,20 @@ import re
 import secrets
 import shutil
 import sys
+import tarfile
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
-from bench.cluster.machines import HERE, NETWORK, Machine, left_over, network, until
+from bench.cluster.machines import Machine, left_over, network, until
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASES, SERVICES = ("db1", "db2", "db3"), ("app1", "app2")
 NUMBERS = {"front": 10, "db1": 11, "db2": 12, "db3": 13, "app1": 21, "app2": 22, "watch": 30}
 UNITS = {"db": ("etcd", "patroni", "pgbouncer", "pgbackrest"), "app": ("leads", "nginx"), "front": ("haproxy",),
          "watch": ("pgbackrest", "prometheus", "prometheus-alertmanager")}
+CODE = ("leads_service", "migrations", "gunicorn.conf.py", "wsgi.py", "deploy")
 FOLDERS = {"db": (("postgres", "/run/postgresql"), ("etcd", "/var/lib/etcd")), "front": (("haproxy", "/run/haproxy"),),
            "watch": (("prometheus", "/var/lib/prometheus"), ("prometheus", "/var/lib/prometheus/metrics2"),
                      ("prometheus", "/var/lib/prometheus/alertmanager"))}
@@ -105,14 +107,16 @@ class Cluster:
         """The service's at the database."""
         return self._secrets.setdefault("LEADS", secrets.token_hex(12))
 
-    def lay_code(self, name, source):
-        """Copy the code to a machine of the service, as /srv/leads."""
+    def lay_code(self, name, source, place="/srv/leads"):
+        """Copy the code to a machine of the service."""
         machine = self[name]
-        machine.run("rm", "-rf", "/srv/leads")
-        machine.run("mkdir", "/srv/leads")
-        for part in ("leads_service", "migrations", "gunicorn.conf.py", "wsgi.py", "deploy"):
-            machine.run("cp", "-r", source / part, "/srv/leads/")
-        machine.run("ln", "-s", (ROOT / ".venv").resolve(), "/srv/leads/.venv")
+        with tempfile.TemporaryFile() as file:
+            with tarfile.open(fileobj=file, mode="w") as tar:
+                for part in CODE:
+                    tar.add(source / part, part)
+            file.seek(0)
+            machine.run("sh", "-c", 'mkdir "$1" && tar -x --no-same-owner -C "$1"', "lay", place, given=file)
+        machine.run("ln", "-s", (ROOT / ".venv").resolve(), f"{place}/.venv")
         # Its Python may be root's, which the service's account cannot reach.
         machine.run("chmod", "a+x", *Path(sys.executable).resolve().parents[:-1])
 
@@ -140,7 +144,11 @@ class Cluster:
     def start(self, name):
         """What an operator has enabled starts, at first and when the machine is booted again."""
         for unit in UNITS[name.rstrip("123")]:
-            self[name].start(unit, ROOT / "deploy/leads.service" if unit == "leads" else None)
+            self.start_unit(name, unit)
+
+    def start_unit(self, name, unit):
+        """Start one program."""
+        self[name].start(unit, ROOT / "deploy/leads.service" if unit == "leads" else None)
 
     def reboot(self, name):
         """Power on again."""
@@ -174,11 +182,13 @@ class Cluster:
             self["watch"].start(unit)
         until(lambda: ask(f"http://{self['front'].address}/api/health/ready")[0] == 200, "the front answers")
 
-    def flask(self, name, *words, check=True):
-        """`flask leads …` on a machine of the service, on a direct connection to the primary."""
+    def flask(self, name, *words, check=True, output=None, code="/srv/leads"):
+        """`flask leads …` on a machine of the service, on a direct connection to the primary; `output`: into a file
+        there; `code`: where that lies."""
         url = (f"postgresql://leads:{self.password}@db1:5432,db2:5432,db3:5432/leads"
                "?target_session_attrs=read-write")
-        return self[name].run("/srv/leads/.venv/bin/flask", "leads", *words, user="leads", directory="/srv/leads",
+        into = ["sh", "-c", f'exec "$@" > {output}', "sh"] if output else []
+        return self[name].run(*into, f"{code}/.venv/bin/flask", "leads", *words, user="leads", directory=code,
                               DATABASE_URL=url, LANG="C.UTF-8", check=check)
 
     def psql(self, name, *statements):

@@ -104,8 +104,8 @@ class Crowd:
     """Eight writers and eight readers, for as long as the block lasts."""
 
     def __init__(self, cluster, writers=8, readers=8, cookies=True):
-        self._over = threading.Event()
-        arguments = cluster["front"].address, cluster.keys["editor"], self._over
+        self.over = threading.Event()
+        arguments = cluster["front"].address, cluster.keys["editor"], self.over
         self.writers = [Writer(number, *arguments, cookies=cookies) for number in range(writers)]
         self._callers = [*self.writers, *(Reader(*arguments, cookies=cookies) for _ in range(readers))]
 
@@ -115,7 +115,7 @@ class Crowd:
         return self
 
     def __exit__(self, *failure):
-        self._over.set()
+        self.over.set()
         for caller in self._callers:
             caller.join(60)
 

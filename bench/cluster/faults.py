@@ -134,19 +134,23 @@ def run(cluster, kind, rounds, seconds):
     """So many rounds of the kind, or as many as begin within `seconds`; gives their Figures."""
     figures, begun = Figures(), time.monotonic()
     while len(figures.writes) < rounds and time.monotonic() - begun < seconds:
-        until(cluster.whole, "a whole cluster", 120)
-        with Crowd(cluster) as crowd:
-            time.sleep(QUIET)
-            since = time.monotonic()
-            with kind(cluster):
-                broken = time.monotonic()
-                until(lambda: crowd.writes_again(max(broken, since + 0.5)), "a write", LONGEST)
-                time.sleep(QUIET)
-            until(cluster.whole, "a whole cluster again", 120)
-            time.sleep(QUIET)
-            ended = time.monotonic()
-        _judge(cluster, crowd, since, ended, figures)
+        _round(cluster, kind, figures)
     return figures
+
+
+def _round(cluster, kind, figures):
+    until(cluster.whole, "a whole cluster", 120)
+    with Crowd(cluster) as crowd:
+        time.sleep(QUIET)
+        since = time.monotonic()
+        with kind(cluster):
+            broken = max(time.monotonic(), since + 0.5)
+            until(lambda: crowd.writes_again(broken), "a write", LONGEST)
+            time.sleep(QUIET)
+        until(cluster.whole, "a whole cluster again", 120)
+        time.sleep(QUIET)
+        ended = time.monotonic()
+    _judge(cluster, crowd, since, ended, figures)
 
 
 def _judge(cluster, crowd, since, ended, figures):

@@ -99,10 +99,11 @@ class Machine:
                 "setpriv", f"--reuid={user}", f"--regid={group or user}", "--init-groups", "--reset-env",
                 "env", "-C", directory, *(f"{name}={value}" for name, value in environ.items())]
 
-    def run(self, *words, user="root", directory="/", check=True, **environ):
-        """Run a command there and give its output; `check`: a failure ends the bench with that output."""
-        done = subprocess.run([*self._inside(user, directory, environ), *map(str, words)], text=True,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    def run(self, *words, user="root", directory="/", check=True, given=subprocess.DEVNULL, **environ):
+        """Run a command there, with the file `given` as its input, and give its output; `check`: a failure ends the
+        bench with that output."""
+        done = subprocess.run([*self._inside(user, directory, environ), *map(str, words)], text=True, stdin=given,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if check and done.returncode:
             raise RuntimeError(f"{self.name}: {shlex.join(map(str, words))}: {done.returncode}\n{done.stdout[-3000:]}")
         return done.stdout

@@ -1,0 +1,91 @@
+"""deploy/cluster/: each program's own checker takes its file, as an operator would leave it. bench/cluster runs them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from real.nginx import MAIN
+from real.service import ROOT, deployed
+
+FOLDER = ROOT / "deploy" / "cluster"
+PATH = os.environ.get("PATH", "") + ":/usr/sbin"
+NAMES = r"\b(db[123]|app[12]|front|watch)(?=:\d)"
+
+
+def check(program, *words, status=0):
+    """What the program says, whose exit status must be that."""
+    found = shutil.which(program, path=PATH)
+    if not found:
+        pytest.skip(f"the {program} program is not installed")
+    done = subprocess.run([found, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def written(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def here(text):
+    """The text with this machine in the place of the others, whose names nobody knows here."""
+    return re.sub(NAMES, "127.0.0.1", text)
+
+
+def test_haproxy_accepts_its_file(tmp_path):
+    text = here(deployed("cluster/haproxy.cfg", {"/etc/haproxy/errors": str(FOLDER)}))
+    check("haproxy", "-c", "-f", written(tmp_path, "haproxy.cfg", text))
+
+
+def test_the_fronts_failure_is_the_services(tmp_path):
+    head, _, body = (FOLDER / "leads.http").read_bytes().partition(b"\r\n\r\n")
+    assert json.loads(body)["error"] in (ROOT / "deploy" / "nginx.conf").read_text()
+    assert b"\r\nRetry-After: 1\r\n" in head
+
+
+def test_prometheus_accepts_its_files(tmp_path):
+    check("promtool", "check", "rules", FOLDER / "rules.yml")
+    (tmp_path / "rules.yml").write_text((FOLDER / "rules.yml").read_text())
+    key = written(tmp_path, "leads.key", "leads_x")
+    text = deployed("cluster/prometheus.yml", {"/etc/prometheus/leads.key": str(key)})
+    check("promtool", "check", "config", written(tmp_path, "prometheus.yml", text))
+
+
+def test_alertmanager_accepts_its_file():
+    check("amtool", "check-config", FOLDER / "alertmanager.yml")
+
+
+def test_patroni_accepts_its_file(tmp_path):
+    text = deployed("cluster/patroni.yml", {
+        "scope: leads\n": "scope: leads\nname: db1\n",  # patroni.env
+        "listen: 0.0.0.0:8008\n": "listen: 127.0.0.1:8008\n  connect_address: db1:8008\n",
+        "listen: 0.0.0.0:5432\n": "listen: 127.0.0.1:5432\n  connect_address: db1:5432\n",
+        "/var/lib/postgresql/15/leads": f"{tmp_path}/new"})
+    said = check("patroni", "--validate-config", written(tmp_path, "patroni.yml", text), status=1)
+    # It asks for what need not be there: a bootstrap.pg_hba beside postgresql.pg_hba, and an etcd that answers.
+    rest = [line for line in said.splitlines() if "bootstrap.pg_hba" not in line and not line.startswith("etcd3.hosts")]
+    assert rest == []
+
+
+def test_nginx_accepts_the_metrics_beside_the_site(tmp_path):
+    text = deployed("nginx.conf", {"/var/log/nginx/": f"{tmp_path}/"}) + deployed("cluster/metrics.conf", {})
+    written(tmp_path, "site.conf", text)
+    check("nginx", "-t", "-p", tmp_path, "-c", written(tmp_path, "main.conf", MAIN), "-e", tmp_path / "error.log")
+
+
+@pytest.mark.parametrize("name", ["pgbackrest.conf", "pgbackrest-watch.conf"])
+def test_pgbackrest_accepts_its_files(tmp_path, name):
+    # A command that reads the options and finds no repository: 27 and more are errors of options.
+    found = shutil.which("pgbackrest")
+    if not found:
+        pytest.skip("the pgbackrest program is not installed")
+    text = (FOLDER / name).read_text()
+    text = re.sub(r"(repo1-path=|pg1-path=)\S+", rf"\g<1>{tmp_path}", text)
+    done = subprocess.run([found, f"--config={written(tmp_path, 'conf', text)}", "--log-path=/tmp", "help", "info"],
+                          capture_output=True, text=True)
+    assert (done.returncode, "WARN" in done.stdout + done.stderr) == (0, False)
