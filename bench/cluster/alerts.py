@@ -20,9 +20,8 @@ SHORTER = {
     "cluster/prometheus.yml": {"scrape_interval: 15s": "scrape_interval: 1s",
                                "evaluation_interval: 15s": "evaluation_interval: 1s"},
 }
-_RAISE = """CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS
-            $$BEGIN IF {when} THEN RAISE EXCEPTION 'broken on purpose' {using}; END IF; RETURN NEW; END$$;
-            CREATE TRIGGER broken BEFORE INSERT ON leads FOR EACH ROW EXECUTE FUNCTION broken()"""
+_TRIGGER = """CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {does}; RETURN NEW; END$$;
+              CREATE TRIGGER broken BEFORE INSERT OR UPDATE ON leads FOR EACH ROW EXECUTE FUNCTION broken()"""
 
 
 def _on_primary(cluster, *statements):
@@ -73,20 +72,27 @@ def _etcd_stopped(cluster):
 
 
 @contextlib.contextmanager
-def _broken_insert(cluster, when="true", using=""):
-    _on_primary(cluster, _RAISE.format(when=when, using=using))
+def _trigger(cluster, does):
+    _on_primary(cluster, _TRIGGER.format(does=does))
     yield
     _on_primary(cluster, "DROP FUNCTION broken CASCADE")
 
 
+def _failing(cluster):
+    return _trigger(cluster, "RAISE EXCEPTION 'broken on purpose'")
+
+
+def _slow(cluster):
+    return _trigger(cluster, "PERFORM pg_sleep(0.7)")
+
+
 def _colliding(cluster):
-    return _broken_insert(cluster, "random() < 0.7", "USING ERRCODE = '40001'")
+    return _trigger(cluster, "IF random() < 0.7 THEN RAISE EXCEPTION 'again' USING ERRCODE = '40001'; END IF")
 
 
 @contextlib.contextmanager
-def _locked(cluster, seconds):
-    lock = threading.Thread(target=_on_primary, args=(
-        cluster, f"BEGIN; LOCK TABLE leads; SELECT pg_sleep({seconds}); COMMIT"))
+def _locked(cluster):
+    lock = threading.Thread(target=_on_primary, args=(cluster, "BEGIN; LOCK TABLE leads; SELECT pg_sleep(40); COMMIT"))
     lock.start()
     yield
     lock.join()
@@ -111,12 +117,12 @@ def _long_transaction(cluster):
 # (the fault in words, it, callers of each kind, the alerts that it is to fire)
 FAULTS = [
     ("gunicorn of app1 stopped", _service_stopped, 2, ["ServiceDown", "FrontMissesAMachine"]),
-    ("a trigger that raises an error", _broken_insert, 1, ["Bug"]),
-    ("the table locked for 4 s", lambda cluster: _locked(cluster, 4), 2, ["Slow"]),
-    ("the table locked for 40 s, 40 writers", lambda cluster: _locked(cluster, 40), 40, ["PoolRunsOut"]),
+    ("a trigger that raises an error", _failing, 1, ["Bug"]),
+    ("a trigger that takes 0.7 s", _slow, 1, ["Slow"]),
+    ("the table locked for 40 s, 40 writers", _locked, 40, ["PoolRunsOut"]),
     ("one worker of app1 sent away (TTOU)", _worker_missing, 1, ["WorkersMissing"]),
     ("a transaction open for 20 s, the feed read", _long_transaction, 1, ["FeedHeldBack"]),
-    ("a trigger that has two of three inserts tried again", _colliding, 8, ["WritersCollide"]),
+    ("a trigger that has two of three writes tried again", _colliding, 8, ["WritersCollide"]),
     ("Patroni stopped on all three", _databases_stopped, 2, ["NoPrimary", "DatabaseRefuses", "CallersAreFailed"]),
     ("both standbys stopped", _standbys_stopped, 1, ["StandbyMissing", "OnOneMachineOnly"]),
     ("a standby's replay paused, 90 MB written", _replay_paused, 1, ["StandbyLags"]),
@@ -131,6 +137,10 @@ class _FeedReader(Caller):
             time.sleep(0.3)
 
 
+def _read_feed(cluster, crowd):
+    _FeedReader(cluster["front"].address, cluster.keys["reader"], crowd.over).start()
+
+
 def _firing(cluster, since):
     """The alerts that Alertmanager has, of those that began to fire after `since`."""
     status, body = ask(f"http://{cluster['watch'].address}:9093/api/v2/alerts?active=true")
@@ -141,7 +151,8 @@ def _firing(cluster, since):
 def run(cluster):
     """Every fault; prints which alerts Alertmanager had after how many seconds. Gives whether all rules fired."""
     rules = re.findall(r"alert: (\w+)", (ROOT / "deploy/cluster/rules.yml").read_text())
-    with Crowd(cluster, 1, 1):
+    with Crowd(cluster, 1, 1) as crowd:
+        _read_feed(cluster, crowd)
         time.sleep(30)  # of which most is as usual
     right, fired = _look_at_dashboard(cluster), {}
     for words, fault, callers, wanted in FAULTS:
@@ -158,7 +169,7 @@ def _fire(cluster, fault, callers, wanted):
     """{alert: seconds until Alertmanager had it}, of those that are wanted."""
     found = {}
     with Crowd(cluster, callers, 1) as crowd:
-        _FeedReader(cluster["front"].address, cluster.keys["reader"], crowd.over).start()
+        _read_feed(cluster, crowd)
         began, begun = time.time(), time.monotonic()
         with fault(cluster):
             while len(found) < len(wanted) and time.monotonic() < begun + 60:

@@ -164,7 +164,8 @@ class Cluster:
             self[name].start("patroni")
         primary = until(self.primary, "a primary")
         until(self.whole, "two standbys, one of them synchronous")
-        self.psql(primary, f"CREATE ROLE leads LOGIN PASSWORD '{self.password}'", "CREATE DATABASE leads OWNER leads")
+        self.psql(primary, f"CREATE ROLE leads LOGIN PASSWORD '{self.password}'",
+                  "GRANT pg_read_all_stats TO leads", "CREATE DATABASE leads OWNER leads")
         for name in (*DATABASES, "watch"):
             self[name].start("pgbackrest")
         time.sleep(0.5)

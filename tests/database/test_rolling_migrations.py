@@ -1,5 +1,5 @@
-"""A migration from here on leaves a schema on which the version before it runs, too, and makes nobody wait: a deploy goes
-from machine to machine. docs/cluster.md tells how one is made."""
+"""A migration from here on leaves a schema on which the version before it runs, too, and makes nobody wait: a deploy
+goes from machine to machine. docs/cluster.md tells how one is made."""
 
 import re
 

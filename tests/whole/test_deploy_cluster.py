@@ -1,4 +1,4 @@
-"""deploy/cluster/: each program's own checker takes its file, as an operator would leave it. bench/cluster runs them."""
+"""deploy/cluster/: each program's own checker takes its file as an operator leaves it. bench/cluster runs them."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def test_haproxy_accepts_its_file(tmp_path):
     check("haproxy", "-c", "-f", written(tmp_path, "haproxy.cfg", text))
 
 
-def test_the_fronts_failure_is_the_services(tmp_path):
+def test_the_fronts_failure_is_the_services():
     head, _, body = (FOLDER / "leads.http").read_bytes().partition(b"\r\n\r\n")
     assert json.loads(body)["error"] in (ROOT / "deploy" / "nginx.conf").read_text()
     assert b"\r\nRetry-After: 1\r\n" in head
