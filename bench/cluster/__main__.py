@@ -25,6 +25,7 @@ def _split(made):
     return not made.synchronous or not any(gone)
 
 
+LIBPQ = "db1:6432,db2:6432,db3:6432/leads?target_session_attrs=read-write"
 OTHERS = {"split": _split, "throughput": throughput.run, "compare": throughput.compare, "rolling": rolling.run,
           "recovery": recovery.run, "alerts": alerts.run}
 
@@ -36,11 +37,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=10, help="of each fault")
     parser.add_argument("--seconds", type=float, default=600, help="after which no other round of a fault begins")
     parser.add_argument("--asynchronous", action="store_true", help="synchronous_mode off")
+    parser.add_argument("--libpq", action="store_true",
+                        help="DATABASE_URL names the database machines, in place of HAProxy's port")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all is taken down
     right = True
+    usual = {"cluster/leads.env": {"front:5000/leads": LIBPQ}} if options.libpq else {}
     # The alerts have a cluster of their own, in which their times are shorter.
-    for names, changes in (([name for name in options.only if name != "alerts"], {}),
+    for names, changes in (([name for name in options.only if name != "alerts"], usual),
                            ([name for name in options.only if name == "alerts"], alerts.SHORTER)):
         if names:
             right &= _run(names, changes, options)
