@@ -149,7 +149,7 @@ def _firing(cluster, since):
 
 
 def run(cluster):
-    """Every fault; prints which alerts Alertmanager had after how many seconds. Gives whether all rules fired."""
+    """every rule by the fault that it is for, and after how many seconds Alertmanager had it"""
     rules = re.findall(r"alert: (\w+)", (ROOT / "deploy/cluster/rules.yml").read_text())
     with Crowd(cluster, 1, 1) as crowd:
         _read_feed(cluster, crowd)

@@ -12,7 +12,7 @@ LEADS = 50_000
 
 
 def run(cluster):
-    """A backup, a wrong import, and the way back; prints what took how long, and gives whether all is as it was."""
+    """a wrong import, and the way back to the second before"""
     primary = cluster.primary()
     cluster.psql(primary, "\\c leads", fill.statement(1, LEADS))
     _timed("a full backup", lambda: cluster["watch"].run("pgbackrest", "--stanza=leads", "--type=full", "backup",

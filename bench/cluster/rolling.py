@@ -67,7 +67,7 @@ def _busy(cluster, name):
 
 
 def run(cluster):
-    """The deploy under writers and readers; prints what they saw, and gives whether nothing was lost."""
+    """a new version and its migration on one service machine after the other, under writers and readers"""
     folder = cluster.folder / "next"
     folder.mkdir()
     _next_version(folder)

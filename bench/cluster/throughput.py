@@ -1,6 +1,7 @@
 """How many requests a second, with one and two service machines, and with reads on the standbys or on the primary; and
 what the cookies, the watcher and the look on the primary give over HAProxy's and libpq's own means."""
 
+import contextlib
 import statistics
 import tempfile
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 from bench import fill
 from bench.cluster.building import ask
 from bench.cluster.callers import Caller, Crowd
+from bench.cluster.faults import switchover
 from bench.cluster.machines import until
 from bench.load import load
 
@@ -18,7 +20,7 @@ READER = "leads_replica=1"  # what a caller sends that may be answered by a stan
 
 
 def run(cluster):
-    """Prints requests a second of `one` and `list20`, and ratios."""
+    """requests a second of `one` and `list20`, and ratios"""
     until(cluster.whole, "a whole cluster")
     if cluster.psql(cluster.primary(), "\\c leads", "SELECT count(*) < 1000 FROM leads").strip() == "t":
         cluster.psql(cluster.primary(), "\\c leads", fill.statement(1, LEADS), "ANALYZE leads")
@@ -49,35 +51,64 @@ def _rate(cluster, paths, cookie):
 
 
 def compare(cluster):
-    """Prints what a caller sees who writes and then reads: with the service's cookies, without them, and with
-    synchronous_commit = remote_apply in their place; and how stale a standby gets whose replay stands still."""
+    """what the service's cookies, watcher and look on the primary give"""
     with_cookies = _back(cluster, "cookies kept", cookies=True)
     _back(cluster, "no cookies, reads from standbys", cookies=False)
-    _set(cluster, "synchronous_commit", "remote_apply")
-    _back(cluster, "remote_apply, no cookies, reads from standbys", cookies=False)
-    _paused(cluster, "remote_apply")
-    _set(cluster, "synchronous_commit", "on")
     _paused(cluster, "cookies")
     return with_cookies == 0
 
 
-def _set(cluster, name, value):
-    cluster.patronictl("edit-config", "--force", "-p", f"{name}={value}", "leads")
-    until(lambda: cluster.psql(cluster.primary(), f"SHOW {name}").strip() == value, value)
+# The other way: all reads go to the synchronous standby, which HAProxy finds, and a write waits until that shows it.
+OTHER_WAY = {
+    "cluster/haproxy.cfg": {"frontend metrics": """listen synchronous
+    bind :5001
+    mode tcp
+    option httpchk OPTIONS /sync
+    timeout client 1h
+    timeout server 1h
+    default-server on-marked-down shutdown-sessions check port 8008
+    server db1 db1:6432
+    server db2 db2:6432
+    server db3 db3:6432
+
+frontend metrics"""},
+    "cluster/leads.env": {"db2:6432,db3:6432,db1:6432/leads?target_session_attrs=prefer-standby": "front:5001/leads"},
+    "cluster/patroni.yml": {"        max_connections: 100": "        max_connections: 100\n"
+                                                            "        synchronous_commit: remote_apply"},
+}
 
 
-def _back(cluster, words, cookies):
+def compare_other_way(cluster):
+    """the same by HAProxy's and PostgreSQL's means: remote_apply, reads from the synchronous standby"""
+    _back(cluster, "remote_apply, reads from the synchronous standby", cookies=False)
+    _back(cluster, "the same, with a switchover in the midst", cookies=False, meanwhile=switchover)
+    _back(cluster, "the same, with that standby killed", cookies=False, meanwhile=_standby_killed)
+    _paused(cluster, "remote_apply")
+    return True
+
+
+@contextlib.contextmanager
+def _standby_killed(cluster):
+    name = next(name for name, member in cluster.state().items() if "sync" in member["role"])
+    cluster[name].kill()
+    yield
+    cluster.reboot(name)
+
+
+def _back(cluster, words, cookies, meanwhile=contextlib.nullcontext):
     until(cluster.whole, "a whole cluster")
     with Crowd(cluster, cookies=cookies) as crowd:
         time.sleep(1)
         since = time.monotonic()
-        time.sleep(12)
+        with meanwhile(cluster):
+            time.sleep(12)
+        until(cluster.whole, "a whole cluster")
     looks = [answer for writer in crowd.writers for answer in writer.answers
-             if answer.method == "GET" and answer.asked > since]
+             if answer.method == "GET" and answer.status == 200 and answer.asked > since]
     writes = [answer.answered - answer.asked for answer in crowd.answers(since) if answer.method == "PATCH"]
     back = len(crowd.went_back([]))
     print(f"    {words}: {back} of {len(looks)} looks at one's own write showed what was before; a write took "
-          f"{statistics.median(writes) * 1e3:.1f} ms (median)", flush=True)
+          f"{statistics.median(writes) * 1e3:.0f} ms (median), {max(writes):.1f} s at most", flush=True)
     return back
 
 
