@@ -12,6 +12,7 @@ import urllib.parse
 
 from bench.cluster.building import DATABASES, ROOT, ask
 from bench.cluster.callers import Caller, Crowd
+from bench.cluster.faults import replay_stopped
 from bench.cluster.machines import until
 
 SHORTER = {
@@ -55,13 +56,11 @@ def _standbys_stopped(cluster):
 
 
 @contextlib.contextmanager
-def _replay_paused(cluster):
-    standby = next(name for name in DATABASES if name != cluster.primary())
-    cluster.psql(standby, "SELECT pg_wal_replay_pause()")
-    _on_primary(cluster, "CREATE TABLE filler AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 90000) AS n",
-                "DROP TABLE filler")
-    yield
-    cluster.psql(standby, "SELECT pg_wal_replay_resume()")
+def _replay_stopped(cluster):
+    with replay_stopped(cluster, next(name for name in DATABASES if name != cluster.primary())):
+        _on_primary(cluster, "CREATE TABLE filler AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 90000) AS n",
+                    "DROP TABLE filler")
+        yield
 
 
 @contextlib.contextmanager
@@ -125,7 +124,7 @@ FAULTS = [
     ("a trigger that has two of three writes tried again", _colliding, 8, ["WritersCollide"]),
     ("Patroni stopped on all three", _databases_stopped, 2, ["NoPrimary", "DatabaseRefuses", "CallersAreFailed"]),
     ("both standbys stopped", _standbys_stopped, 1, ["StandbyMissing", "OnOneMachineOnly"]),
-    ("a standby's replay paused, 90 MB written", _replay_paused, 1, ["StandbyLags"]),
+    ("a standby's replay stopped, 90 MB written", _replay_stopped, 1, ["StandbyLags"]),
     ("etcd of db1 stopped", _etcd_stopped, 1, ["EtcdMissing"]),
 ]
 

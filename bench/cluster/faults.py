@@ -107,6 +107,15 @@ def disk_full(cluster):
     cluster[name].run("rm", f"{DATA}/../filler")
 
 
+@contextlib.contextmanager
+def replay_stopped(cluster, name):
+    """Hold a standby's replay (SIGSTOP), while it goes on receiving; Patroni ends what pg_wal_replay_pause() begins."""
+    pid = cluster.psql(name, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'").strip()
+    cluster[name].run("kill", "-STOP", pid)
+    yield
+    cluster[name].run("kill", "-CONT", pid)
+
+
 KINDS = {kind.__name__.replace("_", "-"): kind for kind in (
     postgres_killed, machine_killed, network_cut, etcd_leader_killed, etcd_killed, service_killed, switchover,
     pgbouncer_restarted, disk_full)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import fill
 from bench.cluster.building import ask
 from bench.cluster.callers import Caller, Crowd
-from bench.cluster.faults import switchover
+from bench.cluster.faults import replay_stopped, switchover
 from bench.cluster.machines import until
 from bench.load import load
 
@@ -54,7 +54,7 @@ def compare(cluster):
     """what the service's cookies, watcher and look on the primary give"""
     with_cookies = _back(cluster, "cookies kept", cookies=True)
     _back(cluster, "no cookies, reads from standbys", cookies=False)
-    _paused(cluster, "cookies")
+    _stopped(cluster, "cookies")
     return with_cookies == 0
 
 
@@ -83,7 +83,7 @@ def compare_other_way(cluster):
     _back(cluster, "remote_apply, reads from the synchronous standby", cookies=False)
     _back(cluster, "the same, with a switchover in the midst", cookies=False, meanwhile=switchover)
     _back(cluster, "the same, with that standby killed", cookies=False, meanwhile=_standby_killed)
-    _paused(cluster, "remote_apply")
+    _stopped(cluster, "remote_apply")
     return True
 
 
@@ -123,7 +123,7 @@ class _Looker(Caller):
                 self.behind = max(self.behind, time.time() - float(answer["data"][0]["city"][3:]))
 
 
-def _paused(cluster, words):
+def _stopped(cluster, words):
     """The synchronous standby does not replay for 15 s: how long do writers wait, how stale are answers, and when would
     HAProxy's check of Patroni's lag see it?"""
     until(cluster.whole, "a whole cluster")
@@ -136,19 +136,18 @@ def _paused(cluster, words):
         thread.start()
     time.sleep(3)
     looker.behind = 0.0
-    cluster.psql(name, "SELECT pg_wal_replay_pause()")
-    paused, seen = time.monotonic(), None
-    while time.monotonic() < paused + 15:
-        if seen is None and ask(f"http://{cluster[name].address}:8008/replica?lag=1MB")[0] != 200:
-            seen = time.monotonic() - paused
-        time.sleep(0.2)
-    cluster.psql(name, "SELECT pg_wal_replay_resume()")
+    stopped, seen = time.monotonic(), None
+    with replay_stopped(cluster, name):
+        while time.monotonic() < stopped + 15:
+            if seen is None and ask(f"http://{cluster[name].address}:8008/replica?lag=1MB")[0] != 200:
+                seen = time.monotonic() - stopped
+            time.sleep(0.2)
     time.sleep(2)
     over.set()
     for thread in (writer, looker):
         thread.join()
     slowest = max(answer.answered - answer.asked for answer in writer.answers)
-    print(f"    {words}, replay paused for 15 s: the slowest write took {slowest:.1f} s, the stalest answer was "
+    print(f"    {words}, replay stopped for 15 s: the slowest write took {slowest:.1f} s, the stalest answer was "
           f"{looker.behind:.1f} s old; Patroni's /replica?lag=1MB "
           + (f"refused after {seen:.1f} s" if seen else "never refused"), flush=True)
 
