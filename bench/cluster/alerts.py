@@ -58,7 +58,7 @@ def _standbys_stopped(cluster):
 @contextlib.contextmanager
 def _replay_stopped(cluster):
     with replay_stopped(cluster, next(name for name in DATABASES if name != cluster.primary())):
-        _on_primary(cluster, "CREATE TABLE filler AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 90000) AS n",
+        _on_primary(cluster, "CREATE TABLE filler AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 90000) n",
                     "DROP TABLE filler")
         yield
 
