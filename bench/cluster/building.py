@@ -248,7 +248,8 @@ def ask(address, timeout=2, headers=None):
 def cluster(changes=None):
     """A running cluster, taken down afterwards."""
     if left_over():
-        raise SystemExit(f"{', '.join(left_over())}: left over, or of another run. `ip netns del` them first.")
+        raise SystemExit(f"{', '.join(left_over())}: of another run. One that was killed leaves them behind: end what "
+                         "`ip netns pids NAME` names, then `ip netns del NAME` each, and `ip link del leads0`.")
     folder = Path(tempfile.mkdtemp(prefix="leads-cluster-"))
     folder.chmod(0o755)
     made = Cluster(folder, changes)

@@ -39,6 +39,8 @@ def network():
         _ip("link", "set", BRIDGE, "up")
         yield
     finally:
+        for name in left_over():  # a machine that was not finished
+            _ip("netns", "del", name, check=False)
         _ip("link", "del", BRIDGE, check=False)
 
 
@@ -186,5 +188,5 @@ def until(condition, what, seconds=90):
 
 
 def left_over():
-    """Whether an earlier run, killed, has left machines behind."""
-    return [name for name in os.listdir("/run/netns") if name.startswith(PREFIX)] if Path("/run/netns").exists() else []
+    """The network namespaces that another run has, or, killed, has left behind."""
+    return [path.name for path in Path("/run/netns").glob(f"{PREFIX}*")]
