@@ -75,7 +75,7 @@ def test_patroni_accepts_its_file(tmp_path):
     said = check("patroni", "--validate-config", written(tmp_path, "patroni.yml", text), status=1)
     # It asks for what need not be there: a bootstrap.pg_hba beside postgresql.pg_hba, an etcd that answers, PostgreSQL.
     rest = [line for line in said.splitlines()
-            if not line.startswith(("bootstrap.pg_hba ", "etcd3.hosts ", "postgresql.bin_dir "))]
+            if not line.startswith(("bootstrap.pg_hba ", "etcd.hosts ", "postgresql.bin_dir "))]
     assert rest == []
 
 
