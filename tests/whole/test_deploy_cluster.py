@@ -59,7 +59,7 @@ def test_prometheus_accepts_its_files(tmp_path):
 def test_every_alert_is_told():
     rules = re.findall(r"- alert: (\w+)", (FOLDER / "rules.yml").read_text())
     told = (ROOT / "docs" / "watching.md").read_text().partition("## Alerts")[2].partition("## Log")[0]
-    assert sorted(re.findall(r"`([A-Z]\w+)`", told)) == sorted(rules)
+    assert set(re.findall(r"`([A-Z]\w+)`", told)) == set(rules)
 
 
 def test_alertmanager_accepts_its_file():
