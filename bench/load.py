@@ -114,6 +114,7 @@ function request()
   n = n + 1
   local path = paths[math.random(#paths)]
   local headers = { ["Content-Type"] = "application/json", ["Authorization"] = "%(credential)s" }
+  if "%(cookie)s" ~= "" then headers["Cookie"] = "%(cookie)s" end
   if "%(method)s" == "GET" then return wrk.format("GET", path, headers) end
   local body = string.format('{"city":"Aubagne %%s %%d"}', salt, n)
   if "%(method)s" == "POST" then
@@ -125,13 +126,13 @@ end
 """
 
 
-def load(address, method, paths, seconds, folder, credential=""):
+def load(address, method, paths, seconds, folder, credential="", cookie=""):
     """Ask without pause on CONNECTIONS connections: (requests, requests a second, p50 and p99 in ms, refused)."""
     listed, script = folder / "paths", folder / "wrk.lua"
     host, slash, prefix = address.partition("/")
     listed.write_text("".join(f"{slash}{prefix}{path}\n" for path in paths))
     script.write_text(_LUA % {"salt": os.urandom(4).hex(), "paths": listed, "method": method,
-                              "credential": credential})
+                              "credential": credential, "cookie": cookie})
     out = subprocess.run(["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", script,
                           f"http://{host}"], check=True, text=True, capture_output=True).stdout
     found = {percent: float(value) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
