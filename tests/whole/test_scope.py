@@ -344,8 +344,7 @@ def test_an_import_that_is_to_fail_writes_nothing(ours, url, row):
 
 def test_no_condition_is_asked_of_other_companies_leads(url):
     """By an index it would be, and the time that takes tells whether they meet it."""
-    selection = Selection((("company", "ACME"), ("owner", "Camille")), "dupont")
-    indexes = []
+    selection, indexes = Selection((("company", "ACME"), ("owner", "Camille")), "dupont"), []
     with connected(url) as own, own.atomic() as transaction:
         own.execute_sql("SET LOCAL enable_seqscan = off")
         own.execute_sql("DROP INDEX idx_leads_company_span")  # so that any other that can be used, is
