@@ -50,7 +50,7 @@ function Column({ column, name, isCurrent }) {
     </div>
     <ul class="cards" aria-busy=${column.busy}>
       ${ids.map((id) => html`<${Card} key=${id} lead=${state.leads.get(id)} since=${state.since.get(id)}
-        isChanged=${state.changed.has(id)} isShown=${state.place.lead === id} spoken=${language()} isOld=${column.isOld}
+        isChanged=${state.changed.has(id)} isShown=${state.place.lead === id} spoken=${language()} isOld=${column.isOld && column.busy}
         address=${address(id)} mayMove=${may("editor")} />`)}
       ${status === "ready" && !ids.length && html`<li class="quiet">${say("emptyColumn")}</li>`}
       ${["loading", "new"].includes(status) && !ids.length && html`<li class="quiet">${say("loading")}</li>`}
