@@ -28,7 +28,7 @@ FILL = f"""
            jsonb_build_object('next_step_date', CASE n % 8 WHEN 0 THEN date '2026-01-01' + n % 300 END),
            '2024-01-01'::timestamptz + make_interval(hours => n), '2025-01-01'::timestamptz + make_interval(mins => n)
     FROM generate_series(1, 4500) AS n;
-    DELETE FROM leads WHERE phone > '+3364000' AND length(phone) = 8"""
+    DELETE FROM leads WHERE created_at > '2024-01-01'::timestamptz + interval '4000 hours'"""
 # Index → the list that reads it, as its query string, or a statement as the service runs it.
 ASKED = {
     "idx_leads_created_at": "",
