@@ -24,7 +24,7 @@ def test_a_search_as_one_types(three):
     three.get_by_role("searchbox").press_sequentially("helene")
     expect(card(three, "Ana Silva")).to_have_count(0)
     expect(card(three, "Hélène Müller")).to_be_visible()
-    assert three.url.endswith("/board?q=helene")
+    expect(three).to_have_url(re.compile(r"/board\?q=helene$"))  # a part of it may have been searched for first
     three.get_by_role("searchbox").fill("silva")
     expect(card(three, "Bob Roux")).to_be_visible()
     expect(card(three, "Ana Silva")).to_be_visible()
