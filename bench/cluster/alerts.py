@@ -30,44 +30,40 @@ def _on_primary(cluster, *statements):
 
 
 @contextlib.contextmanager
+def _stopped(cluster, unit, *names):
+    for name in names:
+        cluster[name].stop(unit)
+    yield
+    for name in names:
+        cluster.start_unit(name, unit)
+
+
 def _service_stopped(cluster):
-    cluster["app1"].stop("leads")
-    yield
-    cluster.start_unit("app1", "leads")
+    return _stopped(cluster, "leads", "app1")
 
 
-@contextlib.contextmanager
 def _databases_stopped(cluster):
-    for name in DATABASES:
-        cluster[name].stop("patroni")
-    yield
-    for name in DATABASES:
-        cluster[name].start("patroni")
+    return _stopped(cluster, "patroni", *DATABASES)
 
 
-@contextlib.contextmanager
 def _standbys_stopped(cluster):
-    standbys = [name for name in DATABASES if name != cluster.primary()]
-    for name in standbys:
-        cluster[name].stop("patroni")
-    yield
-    for name in standbys:
-        cluster[name].start("patroni")
+    return _stopped(cluster, "patroni", *_standbys(cluster))
+
+
+def _etcd_stopped(cluster):
+    return _stopped(cluster, "etcd", "db1")
+
+
+def _standbys(cluster):
+    return [name for name in DATABASES if name != cluster.primary()]
 
 
 @contextlib.contextmanager
 def _replay_stopped(cluster):
-    with replay_stopped(cluster, next(name for name in DATABASES if name != cluster.primary())):
+    with replay_stopped(cluster, _standbys(cluster)[0]):
         _on_primary(cluster, "CREATE TABLE filler AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 90000) n",
                     "DROP TABLE filler")
         yield
-
-
-@contextlib.contextmanager
-def _etcd_stopped(cluster):
-    cluster["db1"].stop("etcd")
-    yield
-    cluster["db1"].start("etcd")
 
 
 @contextlib.contextmanager

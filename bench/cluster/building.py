@@ -220,6 +220,15 @@ class Cluster:
         """The name of the machine that is primary; None while there is none."""
         return next((name for name in DATABASES if ask(f"http://{self[name].address}:8008/primary")[0] == 200), None)
 
+    def standby(self):
+        """The name of the machine that would be primary next: the synchronous standby, if one has to be."""
+        wanted = "sync_standby" if self.synchronous else "replica"
+        return next(name for name, member in self.state().items() if member["role"] == wanted)
+
+    def haproxy(self, command):
+        """What HAProxy answers to a command on its socket."""
+        return self["front"].run("sh", "-c", f"echo '{command}' | socat stdio /run/haproxy/admin.sock")
+
     def whole(self):
         """Whether there are a primary and two standbys that follow it closely, one synchronous if one has to be."""
         members = self.state()

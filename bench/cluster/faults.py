@@ -22,12 +22,16 @@ def postgres_killed(cluster):
 
 
 @contextlib.contextmanager
-def machine_killed(cluster):
-    """the primary's machine, PostgreSQL, Patroni, etcd and all (its power)"""
-    name = cluster.primary()
+def without_power(cluster, name):
+    """One machine is off."""
     cluster[name].kill()
     yield
     cluster.reboot(name)
+
+
+def machine_killed(cluster):
+    """the primary's machine, PostgreSQL, Patroni, etcd and all (its power)"""
+    return without_power(cluster, cluster.primary())
 
 
 @contextlib.contextmanager
@@ -61,22 +65,16 @@ def etcd_killed(cluster):
         cluster[name].start("etcd")
 
 
-@contextlib.contextmanager
 def service_killed(cluster):
     """a service machine (its power)"""
-    name = SERVICES[int(time.monotonic()) % 2]
-    cluster[name].kill()
-    yield
-    cluster.reboot(name)
+    return without_power(cluster, SERVICES[int(time.monotonic()) % 2])
 
 
 @contextlib.contextmanager
 def switchover(cluster):
     """nothing: `patronictl switchover`"""
-    members = cluster.state()
-    wanted = "sync_standby" if cluster.synchronous else "replica"
-    candidate = next(name for name, member in members.items() if member["role"] == wanted)
-    cluster.patronictl("switchover", "--master", cluster.primary(), "--candidate", candidate, "--force", "leads")
+    cluster.patronictl("switchover", "--master", cluster.primary(), "--candidate", cluster.standby(), "--force",
+                       "leads")
     yield
 
 
@@ -92,7 +90,7 @@ def pgbouncer_restarted(cluster):
 @contextlib.contextmanager
 def disk_full(cluster):
     """the disk of the synchronous standby, which is filled"""
-    name = next(name for name, member in cluster.state().items() if "sync" in member["role"])
+    name = cluster.standby()
     cluster[name].run("sh", "-c", f"cat /dev/zero > {DATA}/../filler", check=False)
 
     def fails():

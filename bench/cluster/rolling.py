@@ -5,7 +5,7 @@ import re
 import shutil
 import time
 
-from bench.cluster.building import ROOT, SERVICES, ask
+from bench.cluster.building import CODE, ROOT, SERVICES, ask
 from bench.cluster.callers import Crowd, there
 from bench.cluster.machines import until
 
@@ -41,7 +41,7 @@ def down(migrator, db):
 
 
 def _next_version(folder):
-    for part in ("leads_service", "migrations", "gunicorn.conf.py", "wsgi.py", "deploy"):
+    for part in CODE:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         copy(ROOT / part, folder / part)
     for file, changes in NEXT.items():
@@ -56,12 +56,11 @@ def _next_version(folder):
 
 
 def _front(cluster, name, state):
-    cluster["front"].run("sh", "-c", f"echo 'set server leads/{name} state {state}' | "
-                                     "socat stdio /run/haproxy/admin.sock")
+    cluster.haproxy(f"set server leads/{name} state {state}")
 
 
 def _busy(cluster, name):
-    said = cluster["front"].run("sh", "-c", "echo 'show stat leads' | socat stdio /run/haproxy/admin.sock")
+    said = cluster.haproxy("show stat leads")
     [row] = [line.split(",") for line in said.splitlines() if line.startswith(f"leads,{name},")]
     return int(row[4])  # scur: requests under way
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import fill
 from bench.cluster.building import ask
 from bench.cluster.callers import Caller, Crowd
-from bench.cluster.faults import replay_stopped, switchover
+from bench.cluster.faults import replay_stopped, switchover, without_power
 from bench.cluster.machines import until
 from bench.load import load
 
@@ -29,12 +29,11 @@ def run(cluster):
     found = {}
     for machines in (2, 1):
         state = "ready" if machines == 2 else "maint"
-        cluster["front"].run("sh", "-c", f"echo 'set server leads/app2 state {state}' | "
-                                         "socat stdio /run/haproxy/admin.sock")
+        cluster.haproxy(f"set server leads/app2 state {state}")
         for source, cookie in (("primary", ""), ("standbys", READER)):
             for name, asked in paths.items():
                 found[machines, source, name] = _rate(cluster, asked, cookie)
-    cluster["front"].run("sh", "-c", "echo 'set server leads/app2 state ready' | socat stdio /run/haproxy/admin.sock")
+    cluster.haproxy("set server leads/app2 state ready")
     for (machines, source, name), rate in found.items():
         print(f"    {name}, {machines} of the service, reads from the {source}: {rate:.0f} a second, "
               f"{rate / found[1, 'primary', name]:.2f} of one machine's from the primary", flush=True)
@@ -82,17 +81,10 @@ def compare_other_way(cluster):
     """the same by HAProxy's and PostgreSQL's means: remote_apply, reads from the synchronous standby"""
     _back(cluster, "remote_apply, reads from the synchronous standby", cookies=False)
     _back(cluster, "the same, with a switchover in the midst", cookies=False, meanwhile=switchover)
-    _back(cluster, "the same, with that standby killed", cookies=False, meanwhile=_standby_killed)
+    _back(cluster, "the same, with that standby killed", cookies=False,
+          meanwhile=lambda made: without_power(made, made.standby()))
     _stopped(cluster, "remote_apply")
     return True
-
-
-@contextlib.contextmanager
-def _standby_killed(cluster):
-    name = next(name for name, member in cluster.state().items() if "sync" in member["role"])
-    cluster[name].kill()
-    yield
-    cluster.reboot(name)
 
 
 def _back(cluster, words, cookies, meanwhile=contextlib.nullcontext):
@@ -127,7 +119,7 @@ def _stopped(cluster, words):
     """The synchronous standby does not replay for 15 s: how long do writers wait, how stale are answers, and when would
     HAProxy's check of Patroni's lag see it?"""
     until(cluster.whole, "a whole cluster")
-    name = next(name for name, member in cluster.state().items() if "sync" in member["role"])
+    name = cluster.standby()
     over = threading.Event()
     writer, looker = (kind(cluster["front"].address, cluster.keys["editor"], over) for kind in (Caller, _Looker))
     writer.run = lambda: [writer.ask("POST", "/leads/", {"name": "Clock", "city": f"at {time.time()}"})
