@@ -112,13 +112,13 @@ def _long_transaction(cluster):
 # (the fault in words, it, callers of each kind, the alerts that it is to fire)
 FAULTS = [
     ("gunicorn of app1 stopped", _service_stopped, 2, ["ServiceDown", "FrontMissesAMachine"]),
-    ("a trigger that raises an error", _failing, 1, ["Bug"]),
+    ("a trigger that raises an error", _failing, 1, ["Bug", "CallersAreFailed"]),  # the first to fail callers
     ("a trigger that takes 0.7 s", _slow, 1, ["Slow"]),
     ("the table locked for 40 s, 40 writers", _locked, 40, ["PoolRunsOut"]),
     ("one worker of app1 sent away (TTOU)", _worker_missing, 1, ["WorkersMissing"]),
     ("a transaction open for 20 s, the feed read", _long_transaction, 1, ["FeedHeldBack"]),
     ("a trigger that has two of three writes tried again", _colliding, 8, ["WritersCollide"]),
-    ("Patroni stopped on all three", _databases_stopped, 2, ["NoPrimary", "DatabaseRefuses", "CallersAreFailed"]),
+    ("Patroni stopped on all three", _databases_stopped, 2, ["NoPrimary", "DatabaseRefuses"]),
     ("both standbys stopped", _standbys_stopped, 1, ["StandbyMissing", "OnOneMachineOnly"]),
     ("a standby's replay stopped, 90 MB written", _replay_stopped, 1, ["StandbyLags"]),
     ("etcd of db1 stopped", _etcd_stopped, 1, ["EtcdMissing"]),
