@@ -56,6 +56,21 @@ def test_offline_is_said_and_what_was_typed_stays(board, api):
     assert api.get(f"/leads/{lead['id']}").data["city"] == "Arles"
 
 
+def test_a_lead_stays_while_its_history_is_not_to_be_had(board, api):
+    api.make(name="Zoé Blanc", city="Aix")
+    board.goto("/board")
+    board.route("**/history?*", lambda route: route.abort())
+    link_of(board, "Zoé Blanc").click()
+    lead = panel(board, "Zoé Blanc")
+    expect(lead.get_by_role("button", name="Réessayer")).to_be_visible()
+    expect(lead.get_by_label("Ville")).to_have_value("Aix")
+    expect(lead.get_by_text("Création")).to_have_count(0)
+    board.unroute("**/history?*")
+    lead.get_by_role("button", name="Réessayer").click()
+    expect(lead.get_by_text("Création")).to_be_visible()
+    expect(lead.get_by_role("button", name="Réessayer")).to_have_count(0)
+
+
 def test_what_cannot_be_shown_says_why_and_is_tried_again(board, api, db_url):
     api.make(name="Zoé Blanc")
     board.goto("/board?view=table&created_from=hier")

@@ -15,7 +15,7 @@ const CHANGES = 30; // of the history, shown at once
 export class Panel extends Component {
   box = createRef();
   closer = createRef();
-  state = { failure: null, past: null, cursor: null };
+  state = { failure: null, missed: null, past: null, cursor: null };
 
   componentDidMount() {
     this.came = document.activeElement;
@@ -32,21 +32,22 @@ export class Panel extends Component {
       await reload(this.props.id);
       await this.look();
     } catch (refusal) {
-      this.setState({ failure: refusal });
+      if (refusal.status === 404 || !state.leads.has(this.props.id)) this.setState({ failure: refusal });
+      else this.setState({ missed: refusal }); // the lead is there, and stays while its history is not to be had
     }
   }
   // The history, anew whenever the lead is another one than the one it was looked at with.
   async look(cursor) {
     this.seen = state.leads.get(this.props.id);
     const page = await get(`leads/${this.props.id}/history?limit=${CHANGES}${cursor ? `&cursor=${cursor}` : ""}`);
-    this.setState(({ past }) => ({ past: cursor ? [...past, ...page.data] : page.data, cursor: page.next_cursor }));
+    this.setState(({ past }) => ({ past: cursor ? [...past, ...page.data] : page.data, cursor: page.next_cursor, missed: null }));
   }
   componentDidUpdate() {
     const { id } = this.props;
     if (this.state.past && !busy.has(id) && state.leads.get(id) !== this.seen) this.look().catch(() => {});
   }
 
-  render({ id }, { failure, past, cursor }) {
+  render({ id }, { failure, missed, past, cursor }) {
     const lead = state.leads.get(id);
     const ids = shownLeads();
     const at = ids.indexOf(id);
@@ -68,6 +69,7 @@ export class Panel extends Component {
       </section>
       <${Activities} lead=${lead} />
       <section><h2>${say("history")}</h2>
+        ${missed && html`<p class="wrong">${missed.message} <button onClick=${() => this.open()}>${say("again")}</button></p>`}
         ${past && !past.length && html`<p class="quiet">${say("noHistory")}</p>`}
         <ol class="events">${(past ?? []).map((one, place) => html`<${Change} key=${one.change} one=${one} isLast=${place === 0} />`)}</ol>
         ${cursor && html`<button onClick=${() => this.look(cursor)}>${say("more")}</button>`}
