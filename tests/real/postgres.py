@@ -130,10 +130,11 @@ def backends(url):
 
 
 def disconnect(url):
-    """End the service's connections, as an administrator or a restart of the server would."""
-    for pid in backends(url):
+    """End the service's connections, as an administrator or a restart of the server would; it may make others."""
+    ended = backends(url)
+    for pid in ended:
         sql(url, "SELECT pg_terminate_backend(%s)", pid)
-    until(lambda: not backends(url))
+    until(lambda: not set(ended) & set(backends(url)))
 
 
 @contextlib.contextmanager
@@ -141,8 +142,8 @@ def database_setting(url, name, value):
     """A default of the whole database for a while, for connections to come."""
     database = parse_dsn(url)["dbname"]
     sql(url, f"ALTER DATABASE {database} SET {name} = '{value}'")
-    disconnect(url)
     try:
+        disconnect(url)
         yield
     finally:
         sql(with_options(url, "-c default_transaction_read_only=off"), f"ALTER DATABASE {database} RESET {name}")
