@@ -72,7 +72,7 @@ class KeyServer:
             def drip(self, beginning):
                 with contextlib.suppress(OSError):
                     self.wfile.write(beginning)
-                    while not owner._released.wait(0.05):
+                    while not owner._released.wait(0.02):
                         self.wfile.write(b" ")
 
             def log_message(self, *arguments):
@@ -374,12 +374,12 @@ def test_a_slow_key_server_costs_strangers_tokens_little_of_the_workers_time(ask
 
 @pytest.mark.parametrize("trouble", DRIPS)
 def test_a_key_server_that_keeps_fetches_from_ending_gets_few(key_server, quick, monkeypatch, trouble):
-    monkeypatch.setattr(tokens, "TIMEOUT", 0.1)
+    monkeypatch.setattr(tokens, "TIMEOUT", 0.3)  # a busy machine may be late with a drip
     key_server.answer = trouble
     key_set = tokens.KeySet(key_server.url)
     for _ in range(40):
         assert key_set.find("unknown") is None
-        time.sleep(0.02)
+        time.sleep(0.05)
     if trouble == "drips its header":  # which nothing ends but the server
         assert key_server.fetches == tokens.MAX_FETCHES
     else:

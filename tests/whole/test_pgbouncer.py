@@ -10,6 +10,7 @@ from playhouse.migrations import MigrationError
 from psycopg2.extensions import parse_dsn
 
 from leads_service.database import migrator
+from leads_service.transfer.importing import BATCH_SIZE
 from real.pgbouncer import PGBOUNCER, pgbouncer
 from real.postgres import connected, sql
 from real.service import service, until
@@ -30,7 +31,7 @@ def direct_url(make_database):
 
 @pytest.fixture(scope="module")
 def pooled_url(direct_url, tmp_path_factory):
-    """The same through PgBouncer, which gives up on a statement after a second."""
+    """The same through PgBouncer, which gives up on a statement after three seconds."""
     with pgbouncer(tmp_path_factory.mktemp("pgbouncer"), direct_url, SERVER_CONNECTIONS, statement_timeout=3) as url:
         yield url
 
@@ -97,16 +98,17 @@ def test_times_are_utc_whoever_had_the_connection_before(pooled, pooled_url):
 
 def test_import_and_export(pooled, direct_url):
     sql(direct_url, "TRUNCATE leads")
-    rows = [f"Lead {n},l{n}@example.com,2025-10-31T14:30:00Z,Aix\n" for n in range(5001)]  # two transactions
-    for count, query, outcome in (9, "?dry_run=true", "created"), (5001, "", "created"), (
+    line = "Lead {n},l{n}@example.com,2025-10-31T14:30:00Z,Aix," + "x" * 5000 + "\n"
+    rows = [line.format(n=n) for n in range(BATCH_SIZE // 5000 + 1)]  # two transactions
+    for count, query, outcome in (9, "?dry_run=true", "created"), (len(rows), "", "created"), (
             9, "?on_conflict=update", "updated"):
         city = "Lille" if outcome == "updated" else "Aix"
         reply = pooled.call("POST", f"/leads/import{query}", headers={"Content-Type": "text/csv"},
-                            raw="name,email,created_at,city\n" + "".join(rows[:count]).replace("Aix", city))
+                            raw="name,email,created_at,city,notes\n" + "".join(rows[:count]).replace("Aix", city))
         assert reply.status == 200, reply
         assert reply.data[outcome] == count, reply
     exported = pooled.get("/leads/export", format="ndjson").body
-    assert exported.count(b'"created_at":"2025-10-31T14:30:00+00:00"') == 5001
+    assert exported.count(b'"created_at":"2025-10-31T14:30:00+00:00"') == len(rows)
     assert exported.count(b'"city":"Lille"') == 9
 
 
