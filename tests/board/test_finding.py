@@ -36,6 +36,18 @@ def test_a_search_as_one_types(three):
     expect(card(three, "Hélène Müller")).to_be_visible()
 
 
+def test_what_changes_while_a_search_is_on_its_way_is_not_missed(three, api):
+    def answer_of_before(route):
+        answer = route.fetch()
+        api.make(name="Carla Silva")
+        route.fulfill(response=answer)
+
+    three.route("**/leads/?q=silva&stage=new&*", answer_of_before, times=1)
+    three.get_by_role("searchbox").fill("silva")
+    expect(card(three, "Hélène Müller")).to_have_count(0)
+    expect(card(three, "Carla Silva")).to_be_visible()
+
+
 def test_filters_stand_in_the_address_and_can_be_sent_on(three, visit):
     three.get_by_text("Filtres", exact=True).click()
     three.get_by_label("Responsable", exact=True).fill("Alice")

@@ -7,7 +7,7 @@ import { html, onSubmit, render } from "./view/dom.js";
 import { Figures } from "./view/figures.js";
 import { Filters } from "./view/filters.js";
 import { Import } from "./view/imports.js";
-import { begin } from "./model/live.js";
+import { begin, beginAhead } from "./model/live.js";
 import { Panel } from "./view/panel.js";
 import { fail, forget, load, may, onUpdate, state, update } from "./model/store.js";
 import { Table } from "./view/table.js";
@@ -34,8 +34,8 @@ const showsLeads = () => ["board", "table"].includes(state.place.view);
 async function show() {
   try {
     if (!showsLeads()) return;
-    await begin(); // the feed first: what changes while the leads are on their way is in it
-    await load();
+    // The feed first: what changes while the leads are on their way is in it.
+    if (await begin()) await load();
   } catch (refusal) {
     fail(refusal);
   }
@@ -44,11 +44,11 @@ async function show() {
 async function enter() {
   try {
     const asked = state.place;
-    const begun = showsLeads() && begin().catch((refusal) => refusal); // not only when it is known who is there
+    const begun = showsLeads() ? begin() : null; // not only when it is known who is there
+    begun?.catch(() => {}); // it is waited for below
     const { data } = await get("caller");
     update({ caller: data, asked: false, refusedCredential: false, failure: null });
-    const refusal = await begun;
-    if (refusal) throw refusal;
+    await begun;
     if (meant(asked) !== meant(state.place)) await show();
     else if (showsLeads()) await load();
   } catch (refusal) {
@@ -106,10 +106,10 @@ let typing = null;
 function Header() {
   const { view, filters } = state.place;
   const search = (event) => {
-    const q = event.target.value;
+    const changes = { q: event.target.value.trim(), ...(showsLeads() ? {} : { view: "table" }) };
+    beginAhead(place(addressOf(changes)).filters);
     clearTimeout(typing);
-    typing = setTimeout(
-      () => go({ q: q.trim(), ...(["board", "table"].includes(view) ? {} : { view: "table" }) }, { instead: true }), TYPED);
+    typing = setTimeout(() => go(changes, { instead: true }), TYPED);
   };
   const views = VIEWS.filter((each) => each !== "import" || may("admin"));
   return html`<header>

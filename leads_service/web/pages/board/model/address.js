@@ -8,8 +8,8 @@ export const FILTERS = ["q", "stage", "status", "owner", "source", "segment", "c
 let listener = () => {};
 
 // {view, by, lead, sort, filters}: filters is a URLSearchParams without the page's own parameters and the order.
-export function place() {
-  const given = new URLSearchParams(location.search);
+export function place(address = location) {
+  const given = new URL(address, location).searchParams;
   const one = (name, known) => (known.includes(given.get(name)) ? given.get(name) : known[0]);
   const filters = new URLSearchParams([...given].filter(([name]) => ![...OWN, "sort"].includes(name)));
   return { view: one("view", VIEWS), by: one("by", GROUPS), lead: given.get("lead"), sort: given.get("sort"), filters };

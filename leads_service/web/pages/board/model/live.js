@@ -10,14 +10,31 @@ let cursor = null; // null: where the feed is to begin is not known yet
 let begun = 0; // how often it began; what a look of before finds is thrown away
 let timer = null;
 let looking = false;
+let ahead = null; // {filters, answer}: a feed of leads that are about to be looked at
 
-// The feed of what is looked at begins now: to be called before the leads are loaded.
+const ask = (filters) => get(`leads/changes?${filters}`);
+
+// Begin the feed of what will be looked at, so that its leads need not wait for it.
+export function beginAhead(filters) {
+  ahead = null;
+  if (String(filters) === String(state.place.filters)) return; // it has begun
+  ahead = { filters: String(filters), answer: ask(filters) };
+  ahead.answer.catch(() => {}); // whoever waits for it tells
+}
+
+// The feed of what is looked at begins now: to be called before the leads are loaded. Gives whether they are still to be
+// loaded: not when it has begun anew meanwhile.
 export async function begin() {
+  clearTimeout(timer);
   cursor = null;
   const mine = ++begun;
+  const { filters } = state.place;
+  const answer = ahead?.filters === String(filters) ? ahead.answer : ask(filters);
+  ahead = null;
   try {
-    const answer = await get(`leads/changes?${state.place.filters}`);
-    if (mine === begun) cursor = answer.next_cursor;
+    const { next_cursor } = await answer;
+    if (mine === begun) cursor = next_cursor;
+    return mine === begun;
   } finally {
     plan();
   }
@@ -37,7 +54,7 @@ async function look() {
   let mine = begun;
   try {
     if (!cursor) {
-      await begin();
+      if (!(await begin())) return;
       await load();
       mine = begun;
     }
