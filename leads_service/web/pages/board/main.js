@@ -22,7 +22,8 @@ const meant = ({ view, by, sort, filters }) => JSON.stringify([view, by, sort, S
 
 async function arrive() {
   const before = state.place;
-  update({ place: place(), failure: null });
+  Object.assign(state, { place: place(), failure: null });
+  setTimeout(update); // not yet: every card's link names the place, and a search asks for other cards at once
   if (!state.caller || meant(before) === meant(state.place)) return; // only a lead was opened
   if (!showsLeads()) return;
   if (before.view !== state.place.view || before.by !== state.place.by) forget();
