@@ -56,6 +56,20 @@ def test_offline_is_said_and_what_was_typed_stays(board, api):
     assert api.get(f"/leads/{lead['id']}").data["city"] == "Arles"
 
 
+def test_a_column_stays_where_one_has_scrolled_to_when_the_line_is_back(board, api):
+    api.call("POST", "/leads/bulk", {"items": [{"op": "create", "data": {"name": f"Lead {n}"}} for n in range(30)]})
+    board.goto("/board")
+    first = link_of(board, "Lead 0")
+    first.scroll_into_view_if_needed()
+    board.context.set_offline(True)
+    expect(board.get_by_role("alert").filter(has_text="Connexion perdue.")).to_be_visible()
+    board.context.set_offline(False)
+    expect(column(board, "Nouveau").get_by_role("list")).to_have_attribute("aria-busy", "false")
+    expect(board.get_by_text("La connexion est rétablie.")).to_be_visible()
+    board.wait_for_timeout(500)
+    expect(first).to_be_in_viewport()
+
+
 def test_a_lead_stays_while_its_history_is_not_to_be_had(board, api):
     api.make(name="Zoé Blanc", city="Aix")
     board.goto("/board")

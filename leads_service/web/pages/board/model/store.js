@@ -7,6 +7,7 @@ export const STAGES = ["new", "contacted", "proposal", "negotiation", "won", "lo
 const FOLDED = new Set(["won", "lost"]); // until somebody unfolds them
 const CARDS = 30; // fetched at once
 const MOST_IDS = 100; // that the API takes at once
+const CARD = 60; // px from one card to the next, at least
 const LATER = 100; // ms after which what stands beside the cards is asked: first they are drawn
 const MOST_COLUMNS = 12; // of a group that has many values; the list shows the others
 const SORTED = "-created_at";
@@ -24,6 +25,7 @@ export const state = {
   changed: new Map(), // id → when somebody else changed it, for a flash
   columns: null, // [{value, status, ids, cursor, figures, error}], null: not loaded yet
   whole: null, // the figures of all of them
+  most: Infinity, // cards of a column that are drawn
   list: null, // the same as one column, for the table; with `total`
   dialog: null, // what is asked just now: {kind, …}
   said: null, // what happened last: {text, undo}
@@ -72,6 +74,7 @@ function query(value, more = {}) {
   return asked;
 }
 
+let loaded = null; // what was asked for
 let generation = 0; // of what is shown; answers for an older one are thrown away
 
 // Load the board or the table from its beginning.
@@ -79,6 +82,10 @@ export async function load() {
   const mine = ++generation;
   const current = () => mine === generation;
   const { view, by } = state.place;
+  // Other leads than before are looked at from the first one on: those in sight come first.
+  const asked = String(query());
+  if (asked !== loaded || !state.columns) state.most = Math.ceil(innerHeight / CARD);
+  loaded = asked;
   if (view === "table") {
     state.list = newColumn(undefined, state.list);
     await more(state.list, undefined, { count: "exact" });
@@ -173,8 +180,15 @@ export async function more(column, value = column.value, asked = {}) {
     column.busy = false;
     underWay--;
     update();
-    if (!underWay) setTimeout(stageTimes, LATER);
+    if (!underWay) setTimeout(rest, LATER);
   }
+}
+
+// What waited for the cards in sight: the other cards, and how long the leads are in their stages.
+function rest() {
+  if (underWay) return; // whoever types a search waits for the next ones
+  update({ most: Infinity });
+  stageTimes();
 }
 
 // Since when leads are in their stages: shown once known, so that no card waits for it.

@@ -49,14 +49,14 @@ function Column({ column, name, isCurrent }) {
           href=${addressOf({ view: "table", next_step: "overdue", ...filter })}>${say("overdueCount", figures.overdue)}</a>`}</p>
     </div>
     <ul class="cards" aria-busy=${column.busy}>
-      ${ids.map((id) => html`<${Card} key=${id} lead=${state.leads.get(id)} since=${state.since.get(id)}
-        isChanged=${state.changed.has(id)} isShown=${state.place.lead === id} spoken=${language()} isOld=${column.isOld && column.busy}
-        address=${address(id)} mayMove=${may("editor")} />`)}
+      ${ids.slice(0, state.most).map((id) => html`<${Card} key=${id} lead=${state.leads.get(id)}
+        since=${state.since.get(id)} isChanged=${state.changed.has(id)} isShown=${state.place.lead === id}
+        spoken=${language()} isOld=${column.isOld && column.busy} address=${address(id)} mayMove=${may("editor")} />`)}
       ${status === "ready" && !ids.length && html`<li class="quiet">${say("emptyColumn")}</li>`}
       ${["loading", "new"].includes(status) && !ids.length && html`<li class="quiet">${say("loading")}</li>`}
       ${column.error && html`<li class="wrong">${column.error.message}
         <button onClick=${() => more(column)}>${say("again")}</button></li>`}
-      ${cursor && !column.error && html`<li><${More} list=${column} /></li>`}
+      ${cursor && ids.length <= state.most && !column.error && html`<li><${More} list=${column} /></li>`}
     </ul>
   </section>`;
 }
