@@ -23,7 +23,7 @@ def refusal(api, **body):
     return reply.json["detail"]
 
 
-@settings(derandomize=True, max_examples=20, deadline=None)
+@settings(derandomize=True, max_examples=7, deadline=None)
 @given(value=st.lists(JSON, min_size=30, max_size=30))
 def test_no_value_is_larger_to_postgresql_than_it_is_taken_for(migrated_url, value):
     texts = [json.dumps(each) for each in value]

@@ -53,8 +53,7 @@ def large(make_migrated, tmp_path_factory):
     url = make_migrated()
     sql(url, FILL)
     for sort, order in SORTS.items():  # sorted once for all selections
-        sql(url, f'CREATE TABLE "{sort}" AS SELECT * FROM leads ORDER BY {order}')
-        sql(url, f'ALTER TABLE "{sort}" ADD COLUMN place bigserial')
+        sql(url, f'CREATE UNLOGGED TABLE "{sort}" AS SELECT *, row_number() OVER (ORDER BY {order}) AS place FROM leads')
     sql(url, "VACUUM ANALYZE leads")
     with service(tmp_path_factory.mktemp("large") / "log", DATABASE_URL=url, WEB_CONCURRENCY=1) as (_, caller):
         yield caller, url
