@@ -8,7 +8,7 @@ import pytest
 from leads_service.database import migrator
 from leads_service.database.pool import Database
 
-LAST_BEFORE = "0014"  # these have shipped to single machines, or ship with them
+LAST_BEFORE = "0014"  # these have shipped to single machines
 REFUSED = {
     r"\bDROP (COLUMN|TABLE|FUNCTION|TRIGGER)\b": "the version before uses it: it goes one release later",
     r"\bRENAME\b": "the version before knows the old name: add the new one, and drop the old one a release later",
