@@ -168,5 +168,11 @@ def _judge(cluster, crowd, since, ended, figures):
     figures.codes.update((answer.status, answer.code) for answer in answers)
     figures.slowest = max(figures.slowest, *(answer.answered - answer.asked for answer in answers))
     figures.acknowledged += sum(len(writes) for writer in crowd.writers for writes in writer.acknowledged.values())
+    back = crowd.went_back(lost)
     figures.lost += len(lost)
-    figures.back += len(crowd.went_back(lost))
+    figures.back += len(back)
+    if back or (lost and cluster.synchronous):  # a promise is broken: what there is to find out why
+        print(f"    broken at {since:.1f}, lost (when, lead, number): {lost}\n"
+              f"    back (when, lead, seen, at least): {back}")
+        for name in DATABASES:
+            print(f"--- {name}'s Patroni and PostgreSQL\n{cluster[name].log('patroni')[-8000:]}", flush=True)
