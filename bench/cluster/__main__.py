@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / place) for place in ("", "tests")]
 
-from bench.cluster import alerts, faults, recovery, rolling, splits, throughput
+from bench.cluster import alerts, faults, moving, recovery, rolling, splits, throughput
 from bench.cluster.building import cluster
 
 
@@ -28,9 +28,9 @@ def _split(made):
 LIBPQ = "db1:6432,db2:6432,db3:6432/leads?target_session_attrs=read-write"
 OTHERS = {"split": _split, "throughput": throughput.run, "compare": throughput.compare,
           "compare-other-way": throughput.compare_other_way, "rolling": rolling.run, "recovery": recovery.run,
-          "alerts": alerts.run}
+          "moving": moving.run, "alerts": alerts.run}
 # What has a cluster of its own, made of files that are changed so.
-CHANGED = {"alerts": alerts.SHORTER, "compare-other-way": throughput.OTHER_WAY}
+CHANGED = {"moving": {}, "alerts": alerts.SHORTER, "compare-other-way": throughput.OTHER_WAY}
 
 
 def main():

@@ -12,7 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from bench.cluster.machines import Machine, left_over, network, until
+from bench.cluster.machines import VENV, Machine, left_over, network, until
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASES, SERVICES = ("db1", "db2", "db3"), ("app1", "app2")
@@ -91,7 +91,7 @@ class Cluster:
                     text = text.replace(old, new)
                 text = re.sub(r"CHANGE-ME-(\w+)", self._secret, re.sub(r"\bTHIS\b", name, text))
                 if name == "app2":
-                    text = text.replace("db2:6432,db3:6432", "db3:6432,db2:6432")
+                    text = text.replace("db2:6432,db3:6432,db1:6432", "db1:6432,db3:6432,db2:6432")
                 machine.put(place, text, owner, mode)
         if kind == "db":
             machine.put("/etc/pgbouncer/userlist.txt", f'"leads" "{self.password}"\n', "postgres", "600")
@@ -116,7 +116,7 @@ class Cluster:
                     tar.add(source / part, part)
             file.seek(0)
             machine.run("sh", "-c", 'mkdir "$1" && tar -x --no-same-owner -C "$1"', "lay", place, given=file)
-        machine.run("ln", "-s", (ROOT / ".venv").resolve(), f"{place}/.venv")
+        machine.run("ln", "-s", VENV, f"{place}/.venv")
         # Its Python may be root's, which the service's account cannot reach.
         machine.run("chmod", "a+x", *Path(sys.executable).resolve().parents[:-1])
 

@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,13 +15,15 @@ import psutil
 
 PREFIX, BRIDGE, NETWORK, HERE = "leads-", "leads0", "10.231.8", 254
 DISK = "3G"  # sparse
-_UNITS = Path("/lib/systemd/system")
+VENV = Path(sys.prefix).resolve()  # every machine sees it, also where it lies under /tmp or on another disk
+_UNITS, _CGROUPS = Path("/lib/systemd/system"), Path("/sys/fs/cgroup")
 _INIT = """
 mount -o loop {folder}/disk.img {folder}/disk && mkdir -p {folder}/disk/upper {folder}/disk/work
 mount -t overlay overlay -o lowerdir=/,upperdir={folder}/disk/upper,workdir={folder}/disk/work {folder}/root
 cd {folder}/root
 mount -t proc proc proc && mount --rbind /dev dev && mount --bind /sys sys
 mount -t tmpfs tmpfs run && mount -t tmpfs tmpfs tmp && chmod 1777 tmp && mkdir -p run/lock
+mkdir -p .{venv} && mount -o bind,ro {venv} .{venv}
 hostname {name}
 exec chroot . bash -c 'echo up; while true; do sleep 3600 & wait $!; done'  # bash reaps the orphans of this machine
 """
@@ -66,7 +69,7 @@ class Machine:
 
     def boot(self):
         """Power on; what ran before has to be started again."""
-        script = _INIT.format(folder=self.folder, name=self.name)
+        script = _INIT.format(folder=self.folder, name=self.name, venv=VENV)
         self._kernel = subprocess.Popen(
             ["ip", "netns", "exec", self._net, "unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child",
              "bash", "-ec", script], stdout=subprocess.PIPE, start_new_session=True)
@@ -87,6 +90,43 @@ class Machine:
         _ip("netns", "del", self._net, check=False)
         _ip("link", "del", self._cable, check=False)
 
+    def processes(self, names=""):
+        """Its processes, or those whose names begin so."""
+        own = f"/proc/{self._init()}/ns/pid"
+        for process in psutil.process_iter():
+            with contextlib.suppress(OSError, psutil.NoSuchProcess):
+                if os.path.samefile(f"/proc/{process.pid}/ns/pid", own) and process.name().startswith(names):
+                    yield process
+
+    def spent(self, names=""):
+        """The processor's seconds that those have used, with their children that have ended."""
+        total = 0.0
+        for process in self.processes(names):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += sum(process.cpu_times()[:4])
+        return total
+
+    @contextlib.contextmanager
+    def limited(self, cores, names=""):
+        """Let its processes whose names begin so have that much of a core together."""
+        folder, file, text = _CGROUPS / f"{PREFIX}{self.name}", "cpu.max", f"{cores * 1e5:.0f} 100000"
+        if (_CGROUPS / "cpu").is_dir():  # cgroup's first version
+            folder, file, text = _CGROUPS / "cpu" / folder.name, "cpu.cfs_quota_us", f"{cores * 1e5:.0f}"
+        else:
+            (_CGROUPS / "cgroup.subtree_control").write_text("+cpu")
+        folder.mkdir()
+        try:
+            (folder / file).write_text(text)
+            for process in self.processes(names):
+                with contextlib.suppress(OSError):  # ended meanwhile
+                    (folder / "cgroup.procs").write_text(str(process.pid))
+            yield
+        finally:
+            for pid in (folder / "cgroup.procs").read_text().split():
+                with contextlib.suppress(OSError):
+                    (folder.parent / "cgroup.procs").write_text(pid)
+            folder.rmdir()
+
     def cut(self):
         """Pull the cable: nothing arrives, nobody is told."""
         _ip("link", "set", self._cable, "down")
@@ -95,9 +135,12 @@ class Machine:
         """Plug it in again."""
         _ip("link", "set", self._cable, "up")
 
-    def _inside(self, user, directory, environ, group=None):
+    def _init(self):
         [init] = psutil.Process(self._kernel.pid).children()
-        return ["nsenter", "--target", str(init.pid), "--mount", "--net", "--pid", "--uts", "--root", "--wd=/",
+        return str(init.pid)
+
+    def _inside(self, user, directory, environ, group=None):
+        return ["nsenter", "--target", self._init(), "--mount", "--net", "--pid", "--uts", "--root", "--wd=/",
                 "setpriv", f"--reuid={user}", f"--regid={group or user}", "--init-groups", "--reset-env",
                 "env", "-C", directory, *(f"{name}={value}" for name, value in environ.items())]
 

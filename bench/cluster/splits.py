@@ -3,14 +3,11 @@
 import contextlib
 import json
 import signal
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from bench.cluster.machines import until
+from bench.cluster.machines import VENV, until
 
 SECONDS = 45
-_PYTHON = Path(sys.executable).parent.resolve() / "python"  # as the machines see it, whose /tmp is their own
 # Writes on its own machine's PgBouncer, one after the other; prints what it was told.
 _CLIENT = """
 import json, sys, time, psycopg2
@@ -56,7 +53,7 @@ def run(cluster, way):
     old = cluster.primary()
     url = f"postgresql://leads:{cluster.password}@127.0.0.1:6432/leads"
     with ThreadPoolExecutor() as beside:
-        client = beside.submit(cluster[old].run, _PYTHON, "-c", _CLIENT, url, SECONDS)
+        client = beside.submit(cluster[old].run, VENV / "bin/python", "-c", _CLIENT, url, SECONDS)
         until(lambda: cluster.psql(old, "\\c leads", "SELECT 1 FROM leads WHERE name = 'Beside' LIMIT 1"), "a write")
         [when] = cluster.psql(old, "SELECT extract(epoch FROM now())").split()
         with way(cluster, old):

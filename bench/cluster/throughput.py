@@ -1,4 +1,4 @@
-"""How many requests a second, with one and two service machines, and with reads on the standbys or on the primary; and
+"""How many requests a second one and two service machines give, with reads on the standbys or on the primary; and
 what the cookies, the watcher and the look on the primary give over HAProxy's and libpq's own means."""
 
 import contextlib
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from bench import fill
-from bench.cluster.building import ask
+from bench.cluster.building import DATABASES, SERVICES, ask
 from bench.cluster.callers import Caller, Crowd
 from bench.cluster.faults import replay_stopped, switchover, without_power
 from bench.cluster.machines import until
@@ -17,36 +17,53 @@ from bench.load import load
 
 LEADS, SECONDS = 50_000, 8
 READER = "leads_replica=1"  # what a caller sends that may be answered by a standby
+SERVING = dict.fromkeys(DATABASES, ("postgres", "pgbouncer"))  # and not Patroni or etcd, which cost the same unasked
+CORES = 0.25  # of each machine that is to be the limit, so that the two cores which all of them share are not
 
 
 def run(cluster):
-    """requests a second of `one` and `list20`, and ratios"""
+    """requests a second where the service machines, and where the PostgreSQLs, have a quarter of a core each; ratios"""
     until(cluster.whole, "a whole cluster")
     if cluster.psql(cluster.primary(), "\\c leads", "SELECT count(*) < 1000 FROM leads").strip() == "t":
         cluster.psql(cluster.primary(), "\\c leads", fill.statement(1, LEADS), "ANALYZE leads")
     some = cluster.psql(cluster.primary(), "\\c leads", "SELECT id FROM leads LIMIT 2000").split()
-    paths = {"one": [f"/leads/{lead}" for lead in some], "list20": ["/leads/?limit=20"]}
-    found = {}
-    for machines in (2, 1):
-        state = "ready" if machines == 2 else "maint"
-        cluster.haproxy(f"set server leads/app2 state {state}")
-        for source, cookie in (("primary", ""), ("standbys", READER)):
+    service = {"one": [f"/leads/{lead}" for lead in some], "list20": ["/leads/?limit=20"]}
+    search = {"search20": [f"/leads/search/{term}?limit=20" for term in ("vasseur", "garage", "elise")]}
+    for what, machines, paths in (("service", SERVICES, service), ("PostgreSQL", DATABASES, search)):
+        with contextlib.ExitStack() as limits:
+            for name in machines:
+                limits.enter_context(cluster[name].limited(CORES, SERVING.get(name, "")))
+            print(f"    a quarter of a core for each {what}:", flush=True)
             for name, asked in paths.items():
-                found[machines, source, name] = _rate(cluster, asked, cookie)
-    cluster.haproxy("set server leads/app2 state ready")
-    for (machines, source, name), rate in found.items():
-        print(f"    {name}, {machines} of the service, reads from the {source}: {rate:.0f} a second, "
-              f"{rate / found[1, 'primary', name]:.2f} of one machine's from the primary", flush=True)
+                _rates(cluster, name, asked)
     return True
+
+
+def _rates(cluster, name, paths):
+    first = None
+    for machines in (1, 2):
+        cluster.haproxy(f"set server leads/app2 state {'ready' if machines == 2 else 'maint'}")
+        for source, cookie in (("primary", ""), ("standbys", READER)):
+            rate, spent = _rate(cluster, paths, cookie)
+            first = first or rate
+            print(f"    {name}, {machines} of the service, reads from the {source}: {rate:.0f} a second, "
+                  f"{rate / first:.2f} of the first; ms of a core for each: {spent}", flush=True)
 
 
 def _rate(cluster, paths, cookie):
     with tempfile.TemporaryDirectory() as folder:
         address, credential = f"{cluster['front'].address}/api", f"Bearer {cluster.keys['reader']}"
         load(address, "GET", paths, 2, Path(folder), credential, cookie)
-        _, rate, _, _, refused = load(address, "GET", paths, SECONDS, Path(folder), credential, cookie)
+        before = _spent(cluster)
+        asked, rate, _, _, refused = load(address, "GET", paths, SECONDS, Path(folder), credential, cookie)
+        after = _spent(cluster)
     assert not refused, refused
-    return rate
+    return rate, ", ".join(f"{name} {1e3 * (after[name] - before[name]) / asked:.2f}" for name in after)
+
+
+def _spent(cluster):
+    """The processor's seconds that what serves has used, by machine."""
+    return {name: machine.spent(SERVING.get(name, "")) for name, machine in cluster.machines.items() if name != "watch"}
 
 
 def compare(cluster):
@@ -142,5 +159,3 @@ def _stopped(cluster, words):
     print(f"    {words}, replay stopped for 15 s: the slowest write took {slowest:.1f} s, the stalest answer was "
           f"{looker.behind:.1f} s old; Patroni's /replica?lag=1MB "
           + (f"refused after {seen:.1f} s" if seen else "never refused"), flush=True)
-
-
