@@ -19,8 +19,7 @@ log = logging.getLogger(__name__)
 MAX_LAG = 3  # seconds that the replica's answers may be behind
 _LOOK_EVERY = 1  # seconds
 _WRITTEN = "SELECT pg_current_wal_flush_lsn() - '0/0'"
-_REPLAYED = """SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-                           ELSE pg_current_wal_flush_lsn() END - '0/0'"""
+_REPLAYED = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() - '0/0' END"
 
 
 class Replica:
@@ -97,11 +96,10 @@ class Replica:
         """Look at the replica again and again, beside the requests."""
         served = None
         while True:
-            reason = "it lags"
             try:
-                self._look()
+                reason = "it lags" if self._look() else "it is no standby"
             except MaxConnectionsExceeded:
-                pass  # every connection is in use; soon one is not
+                reason = "it lags"  # every connection is in use; soon one is not
             except (PeeweeException, psycopg2.Error) as error:
                 reason = driver_message(error)
                 self._fresh_until = 0.0
@@ -112,6 +110,7 @@ class Replica:
             time.sleep(_LOOK_EVERY)
 
     def _look(self):
+        """Note until when its answers are fresh; whether it is a standby."""
         when = time.monotonic()
         try:
             with database.connection_context():
@@ -122,13 +121,23 @@ class Replica:
             # No primary, which may have taken a while to find out: the replica needs what it had last.
             when, written = time.monotonic(), self._marks[-1][1]
         self._marks.append((when, written))
-        with self._database.connection_context():
-            self._seen = self._server()
-            (replayed,) = self._database.execute_sql(_REPLAYED).fetchone()
+        for _ in range(2):
+            with self._database.connection_context():
+                self._seen = self._server()
+                (replayed,) = self._database.execute_sql(_REPLAYED).fetchone()
+            if replayed is not None:
+                break
+            # Promoted. Where the URL names several, a new connection leads to a standby: reads that stayed would
+            # hang with this primary when its network is cut.
+            self._database.close_idle()
+        else:
+            self._fresh_until = 0.0
+            return False
         # Having what the primary had at some moment, its answers are as of that moment or later.
         reached = [when for when, written in self._marks if written <= replayed]
         if reached:
             self._fresh_until = reached[-1] + MAX_LAG
+        return True
 
 
 replica = Replica()

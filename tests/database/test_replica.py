@@ -106,3 +106,13 @@ def test_reads_outlive_the_replica_and_the_primary(pair, caller):
     for _ in range(8):
         assert ids(caller)
     assert caller.get("/health/ready").status == 503
+
+
+def test_a_replica_that_was_promoted_is_none_any_more(pair, caller):
+    primary, standby = pair
+    primary.start()
+    used(caller, primary, standby)
+    standby.promote()
+    sql(standby.url, "SELECT pg_switch_wal()")  # its log goes further than the primary's
+    [(lead,)] = sql(primary.url, "INSERT INTO leads (name) VALUES ('Neuf') RETURNING id::text")
+    until(lambda: lead in ids(caller))
