@@ -5,6 +5,7 @@ import json
 import re
 import secrets
 import shutil
+import signal
 import sys
 import tarfile
 import tempfile
@@ -272,7 +273,11 @@ def cluster(changes=None):
                     print(f"--- {log.relative_to(folder)}\n{log.read_text()[-1500:]}")
                 raise
             finally:
+                # Another Ctrl-C, or a time limit that is over just now, would leave the rest behind.
+                before = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGINT, signal.SIGTERM)]
                 for machine in made.machines.values():
                     machine.remove()
+                for number, handler in before:
+                    signal.signal(number, handler)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
