@@ -25,7 +25,7 @@ def run(cluster):
     """requests a second where the service machines, and where the PostgreSQLs, have a quarter of a core each; ratios"""
     until(cluster.whole, "a whole cluster")
     if cluster.psql(cluster.primary(), "\\c leads", "SELECT count(*) < 1000 FROM leads").strip() == "t":
-        cluster.psql(cluster.primary(), "\\c leads", fill.statement(1, LEADS), "ANALYZE leads")
+        cluster.psql(cluster.primary(), "\\c leads", fill.statement(1, LEADS), "VACUUM ANALYZE leads", "CHECKPOINT")
     some = cluster.psql(cluster.primary(), "\\c leads", "SELECT id FROM leads LIMIT 2000").split()
     service = {"one": [f"/leads/{lead}" for lead in some], "list20": ["/leads/?limit=20"]}
     search = {"search20": [f"/leads/search/{term}?limit=20" for term in ("vasseur", "garage", "elise")]}
