@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from select import POLLIN, poll
 
+import psycopg2.errors
 import psycopg2.extensions
 from peewee import OperationalError, PostgresqlDatabase, __exception_wrapper__
 from playhouse.pool import MaxConnectionsExceeded, PoolConnection, PooledPostgresqlDatabase
@@ -71,6 +72,11 @@ class _Cursor(psycopg2.extensions.cursor):
             connection.due = begun + connection.patience
         try:
             return run(*arguments)
+        except psycopg2.errors.ReadOnlySqlTransaction:
+            # A primary that became a standby; a pooler in front of it ends nobody's connection. A new one may find the
+            # next primary.
+            connection.close()
+            raise
         finally:
             connection.due = None
             seconds = time.monotonic() - begun

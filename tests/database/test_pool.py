@@ -215,8 +215,11 @@ def test_a_conflict_that_lasts_is_told_as_busy(narrow, url):
 def test_a_read_only_database_still_reads(narrow, url):
     narrow.make()
     with database_setting(url, "default_transaction_read_only", "on"):
+        assert narrow.get("/leads/").json["count"] == 1
+        demoted = backends(url)
         assert is_unavailable(narrow.call("POST", "/leads/", {"name": "Lead"}))
         assert narrow.get("/leads/").json["count"] == 1
+        assert backends(url) != demoted  # another connection may lead to who is primary now
 
 
 # A server that is away, or not ready.
