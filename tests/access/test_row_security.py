@@ -303,6 +303,14 @@ def test_a_view_that_forgets_to_narrow_shows_nothing_of_others(client):
     assert client("/health/ready", "reader", None).status_code == 200
 
 
+def test_the_feed_tells_followers_of_a_lead_that_leaves(client, secured):
+    sql(secured[0], "UPDATE leads SET company_id = %s, city = 'Aix' WHERE name = 'ours'", str(THEIRS))
+    told = {company: [(each["op"], each.get("lead", {}).get("city"))
+                      for each in client("/leads/changes?after=start", "reader", company).json["data"]]
+            for company in (OURS, THEIRS)}
+    assert told == {OURS: [("create", None), ("gone", None)], THEIRS: [("create", None), ("update", "Aix")]}
+
+
 def test_what_follows_on_the_same_thread_is_nobodys(client):
     assert len(client("/by-hand", "reader", None).json["through"]) == 3
     with database.connection_context():

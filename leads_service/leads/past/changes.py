@@ -97,11 +97,13 @@ def changes_after(place: tuple[str, ...] | None, selection: Selection, phone_pre
 
 def _looked_at(behind, company_id):
     """The next changes: their keys, and whether they may concern the caller."""
-    theirs, parameters = "true", []
+    theirs, parameters = "op <> 'gone'", []
     if company_id:
-        theirs, parameters = "(company_id = %s::uuid OR company_id_before = %s::uuid)", 2 * [str(company_id)]
+        # A lead that leaves is `gone`: the update beside it is the other company's, and row security hides it.
+        theirs = "CASE WHEN op IN ('delete', 'gone') THEN company_id_before ELSE company_id END = %s::uuid"
+        parameters = [str(company_id)]
     return select(
-        f"SELECT {_PLACE}, coalesce(op <> 'gone' AND epoch = (SELECT leads_epoch()) AND {theirs}, false) "
+        f"SELECT {_PLACE}, coalesce(epoch = (SELECT leads_epoch()) AND {theirs}, false) "
         f"FROM leads_history h WHERE (transaction, number) > (%s::xid8, %s::bigint) AND {_SETTLED} "
         f"ORDER BY h.transaction, h.number LIMIT {LOOKED_AT}", [*parameters, *behind], again=True).fetchall()
 
@@ -132,8 +134,9 @@ def _judged(changes, selection, phone_prefix, company_id):
                             SELECT FROM jsonb_populate_record(NULL::leads, became) AS leads WHERE {met}) AS is_theirs,
                      was IS NOT NULL AND EXISTS (
                             SELECT FROM jsonb_populate_record(NULL::leads, was) AS leads WHERE {met}) AS was_theirs
-              FROM (SELECT *, CASE WHEN op <> 'delete' THEN state END AS became,
-                           CASE WHEN op = 'delete' THEN before WHEN before IS NOT NULL THEN state || before END AS was
+              FROM (SELECT *, CASE WHEN op NOT IN ('delete', 'gone') THEN state END AS became,
+                           CASE WHEN op IN ('delete', 'gone') THEN before
+                                WHEN before IS NOT NULL THEN state || before END AS was
                     FROM (SELECT *, {STATE} AS state FROM leads_history h
                           WHERE (transaction, number) IN (SELECT * FROM unnest(%s::xid8[], %s::bigint[]))
                           OFFSET 0) AS made OFFSET 0) AS both_sides OFFSET 0) AS h
