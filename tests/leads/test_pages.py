@@ -53,7 +53,8 @@ def large(make_migrated, tmp_path_factory):
     url = make_migrated()
     sql(url, FILL)
     for sort, order in SORTS.items():  # sorted once for all selections
-        sql(url, f'CREATE UNLOGGED TABLE "{sort}" AS SELECT *, row_number() OVER (ORDER BY {order}) AS place FROM leads')
+        sql(url, f'CREATE UNLOGGED TABLE "{sort}" AS '
+                 f'SELECT *, row_number() OVER (ORDER BY {order}) AS place FROM leads')
     sql(url, "VACUUM ANALYZE leads")
     with service(tmp_path_factory.mktemp("large") / "log", DATABASE_URL=url, WEB_CONCURRENCY=1) as (_, caller):
         yield caller, url
