@@ -110,6 +110,7 @@ def test_reads_outlive_the_replica_and_the_primary(pair, caller):
 
 def test_a_replica_that_was_promoted_is_none_any_more(pair, caller):
     primary, standby = pair
+    primary.kill()  # unless the test before did
     primary.start()
     used(caller, primary, standby)
     standby.promote()
