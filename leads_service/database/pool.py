@@ -44,6 +44,7 @@ class _Connection(psycopg2.extensions.connection):
     due = None  # when it must have ended, by time.monotonic(); None: no statement is under way, or no limit
     slow_query = math.inf  # seconds from which on a statement is logged
     idle_since = 0.0
+    refuses_writes = False  # its server is a primary no more
     plans = None  # SQL → name of the prepared statement; None where a pooler would mix up whose they are
 
     def abandon(self, due: float) -> None:
@@ -73,9 +74,7 @@ class _Cursor(psycopg2.extensions.cursor):
         try:
             return run(*arguments)
         except psycopg2.errors.ReadOnlySqlTransaction:
-            # A primary that became a standby; a pooler in front of it ends nobody's connection. A new one may find the
-            # next primary.
-            connection.close()
+            connection.refuses_writes = True
             raise
         finally:
             connection.due = None
@@ -281,7 +280,10 @@ class Database(PooledPostgresqlDatabase):
 
     def _close(self, conn, close_conn=False):
         conn.idle_since = self._moved_at = time.monotonic()
-        super()._close(conn, close_conn)
+        super()._close(conn, close_conn or conn.refuses_writes)
+        if conn.refuses_writes:
+            # A pooler in front of the server ends nobody's connection. New ones may find the next primary.
+            self.close_idle()
         self._count()
 
     def _is_closed(self, conn):
