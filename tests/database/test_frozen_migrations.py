@@ -41,4 +41,4 @@ def test_a_migration_stands_by_itself(path):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module)
-    assert imported <= {"unicodedata", "peewee", "playhouse.migrations", "migrations.ddl"}
+    assert imported <= {"contextlib", "unicodedata", "peewee", "playhouse.migrations", "migrations.ddl"}

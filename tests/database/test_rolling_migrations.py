@@ -24,10 +24,10 @@ REFUSED = {
 
 def complaints(statements):
     """What the rules say against these statements; a table that they make themselves is nobody's yet."""
-    own = {name for sql in statements for name in re.findall(r"\bCREATE TABLE (?:IF NOT EXISTS )?(\w+)", sql)}
+    own = {name for sql in statements for name in re.findall(r'\bCREATE TABLE (?:IF NOT EXISTS )?"?(\w+)', sql)}
     found = []
     for sql in (re.sub(r"\s+", " ", sql) for sql in statements):
-        table = re.search(r"\b(?:ON|ALTER TABLE(?: ONLY)?) (\w+)", sql)
+        table = re.search(r'\b(?:ON|ALTER TABLE(?: ONLY)?) "?(\w+)', sql)
         if not (table and table[1] in own):
             found += [f"{sql}: {why}" for rule, why in REFUSED.items() if re.search(rule, sql, re.IGNORECASE)]
     return found

@@ -1,8 +1,7 @@
 """Figures of the leads that a caller means: of all of them, and by a field's values or the months of their creation.
 
-One statement counts them by value, each count by the index that has it: the leads and the converted ones by an index
-alone, then those that have a value or an overdue step. A second one asks the history for their days: of each lead, or
-of a sample where they are many, since what half of a million leads do not exceed can be told from some thousands.
+One statement counts them by value and sums them up. A second one asks the history for their days: of each lead, or of a
+sample where they are many, since what half of a million leads do not exceed can be told from some thousands.
 """
 
 import datetime as dt
@@ -13,33 +12,30 @@ from leads_service.contract.lists import MONTH, Selection
 from leads_service.contract.vocabulary import CONVERTED, STAGES, STATUSES
 from leads_service.database.pool import select
 from leads_service.leads.figures.stages import CONVERSION, MOVED, history_from, in_stage_since, last_change
-from leads_service.leads.filters import NEXT_STEP, all_selected, calendar, conditions_of, expected
+from leads_service.leads.filters import NEXT_STEP, all_selected, calendar, conditions_of
 
 MOST_VALUES = 100
-SAMPLE = 5000  # leads, more or less, of more than twice as many
+SAMPLE = 2500  # leads, more or less, of more than four times as many
+DECIMALS = 6  # of a sum of values, which several processes add up in an order of their own
 _ORDERS = {"stage": STAGES, "status": STATUSES}
 
-_TALLY = """
-    SELECT {key} AS key, count(*) AS leads, count(*) FILTER (WHERE status = '{converted}') AS converted,
-           NULL::bigint AS overdue, NULL::numeric AS value
-    FROM {leads} GROUP BY 1"""
-# No index has the moment and the status of all leads, but there is one of the moments of the converted ones.
-_MONTHLY = """
-    SELECT {key} AS key, count(*) AS leads, NULL::bigint AS converted, NULL::bigint AS overdue, NULL::numeric AS value
-    FROM {leads} GROUP BY 1
-    UNION ALL SELECT {key}, NULL, count(*), NULL, NULL FROM {leads} AND status = '{converted}' GROUP BY 1"""
-# The leads that may have a value or an overdue step. Values are asked by their range, which all of them are in:
-# PostgreSQL takes what is in a range for few, and so reads the index of the leads that have one.
-_RICH = f"(leads_estimated_value(notes) BETWEEN -1e15 AND 1e15 OR {NEXT_STEP} < %s)"
+# What is read of a lead stands in an index, or it is one of few, if there are any (migrations/0015_kept_figures.py).
+# Leads are counted by the columns that begin an index, in whose order they come, and then by what was asked.
+_INDEXED = {"stage": "stage, status", "status": "stage, status", "source": "stage, status, source",
+            "owner": "owner, status", "segment": "owner, status, segment", MONTH: "created_month, status"}
 _SUMS = f"""
     WITH counted AS (
-        {{tally}}
-        UNION ALL SELECT {{key}}, NULL, NULL, count(*) FILTER (WHERE {NEXT_STEP} < %s),
-                         sum(leads_estimated_value(notes))
-        FROM {{rich}} GROUP BY 1)
-    SELECT {{text}}, coalesce(sum(leads), 0)::bigint, coalesce(sum(value), 0)::float8,
-           coalesce(sum(converted), 0)::bigint, coalesce(sum(overdue), 0)::bigint
-    FROM (SELECT {{value}} AS key, leads, converted, overdue, value FROM counted) AS summed
+        SELECT {{kept_key}} AS key, status, count(*) AS leads, count(*) FILTER (WHERE notes_step < %s) AS overdue,
+               sum(notes_value) AS value
+        FROM {{leads}} AND created_month IS NOT NULL GROUP BY {{indexed}}
+        UNION ALL
+        SELECT {{key}}, status, count(*), count(*) FILTER (WHERE {NEXT_STEP} < %s),
+               sum(leads_estimated_value(notes)::float8)
+        FROM {{leads}} AND created_month IS NULL AND EXISTS (SELECT FROM leads WHERE created_month IS NULL)
+        GROUP BY 1, 2)
+    SELECT {{text}}, coalesce(sum(leads), 0)::bigint, coalesce(round(sum(value)::numeric, {DECIMALS}), 0)::float8,
+           coalesce(sum(leads) FILTER (WHERE status = '{CONVERTED}'), 0)::bigint, coalesce(sum(overdue), 0)::bigint
+    FROM (SELECT {{value}} AS key, status, leads, overdue, value FROM counted) AS summed
     GROUP BY GROUPING SETS ((key), ())
     ORDER BY grouping(key) DESC, key IS NULL DESC, {{choice}} LIMIT {MOST_VALUES + 1}"""
 # A day has 24 hours. The days that half, and nine in ten, of those whose days are known do not exceed.
@@ -94,19 +90,17 @@ def figures(by: str, selection: Selection, phone_prefix: str, company_id: uuid.U
     if company_id:  # no condition below is asked of others' leads, as in `selected`
         leads = f"(SELECT * FROM {leads} OFFSET 0) AS leads WHERE true"
     is_month = by == MONTH
-    # PostgreSQL knows how many quarters of a day there are, and takes months for as many as leads.
-    key, value, text = (("leads_quarter_day(created_at)", "date_trunc('month', key)", "to_char(key, 'YYYY-MM')")
-                        if is_month else (by, "nullif(key, '')", "key"))
-    tally = (_MONTHLY if is_month else _TALLY).format(key=key, leads=leads, converted=CONVERTED)
+    key, kept_key, value, text = (
+        ("leads_month(created_at)", "created_month", "key",
+         "to_char(timestamp '2000-01-01' + make_interval(months => key), 'YYYY-MM')")
+        if is_month else (by, by, "nullif(key, '')", "key"))
     # Which values are shown where there are too many.
-    choice = "key DESC" if is_month else 'max(leads) DESC, key COLLATE "C"'
-    today = calendar.today().isoformat()
-    rich, asked = f"{leads} AND {_RICH}", [*parameters, today]
-    if expected(rich, asked) > expected(leads, parameters) / 4:  # all are read once, not asked first and read then
-        rich, asked = leads, parameters
+    choice = "key DESC" if is_month else 'sum(leads) DESC, key COLLATE "C"'
+    today = calendar.today()
     (_, *of_all), *sums = select(
-        _SUMS.format(tally=tally, key=key, rich=rich, value=value, text=text, choice=choice),
-        [*parameters * (2 if is_month else 1), today, *asked]).fetchall()
+        _SUMS.format(key=key, kept_key=kept_key, indexed=_INDEXED[by], leads=leads, value=value, text=text,
+                     choice=choice),
+        [int(f"{today:%Y%m%d}"), *parameters, today.isoformat(), *parameters]).fetchall()
     since = history_from()
     sampled = _sampled(leads, of_all[0], company_id)
     rows = select(_DAYS.format(
@@ -125,7 +119,7 @@ def figures(by: str, selection: Selection, phone_prefix: str, company_id: uuid.U
 def _sampled(leads, count, company_id):
     """The leads as SQL to stand behind FROM, or a sample of them where they are many: of the table's pages, the same
     ones each time. Of a company's leads by their ids, since what pages there are is not theirs to know."""
-    if count <= 2 * SAMPLE:
+    if count <= 4 * SAMPLE:
         return leads
     if company_id:
         return f"{leads} AND uuid_hash(id) %% {count // SAMPLE} = 0"

@@ -28,6 +28,7 @@ PLACES = (
     Place("leads", ("name", "email", "phone", "address", "city", "company", "contact", "notes", "activities", "tags",
                     "source", "segment", "owner"),
           "id = %(lead)s", "lead", "the row is deleted"),
+    Place("leads", ("notes_value", "notes_step"), None, "lead", "go with the row; what they say, notes say"),
     Place("leads_history", ("before", "after"),
           "lead_id = %(lead)s AND (before <> '{}' OR after <> '{}')", "history",
           "the values are taken out; that there was a change, when and by whom, stays"),
@@ -60,8 +61,8 @@ PLACES = (
 # {table: {why they hold nothing of a person: columns}}
 NOTHING = {
     "leads": {"a random number": ("id",), "a word of the vocabulary, a number or a time": (
-        "stage", "status", "interest_level", "created_at", "updated_at"), "which client, which company": (
-        "client_id", "company_id")},
+        "stage", "status", "interest_level", "created_at", "created_month", "updated_at"),
+        "which client, which company": ("client_id", "company_id")},
     "clients": {"a random number": ("id",), "a time": ("created_at", "updated_at")},
     "companies": {"a random number": ("id",), "a time": ("created_at", "updated_at")},
     "leads_keys": {"a hash of a random secret, and its last characters": ("sha256", "ending"),
