@@ -70,6 +70,23 @@ def test_a_column_stays_where_one_has_scrolled_to_when_the_line_is_back(board, a
     expect(first).to_be_in_viewport()
 
 
+def test_cards_stay_while_their_figures_are_not_to_be_had(board, api):
+    api.make(name="Zoé Blanc")
+    refused = []
+
+    def refuse_once(route):
+        if refused:
+            return route.fallback()
+        refused.append(route.request.url)
+        return route.fulfill(status=503, content_type="application/json", body='{"success": false, "detail": "Non."}')
+
+    board.route(re.compile("/leads/stats"), refuse_once)
+    board.goto("/board")
+    expect(column(board, "Nouveau").get_by_role("heading")).to_have_text("Nouveau 1")
+    expect(card(column(board, "Nouveau"), "Zoé Blanc")).to_be_visible()
+    assert refused
+
+
 def test_a_lead_stays_while_its_history_is_not_to_be_had(board, api):
     api.make(name="Zoé Blanc", city="Aix")
     board.goto("/board")

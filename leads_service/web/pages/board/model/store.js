@@ -106,7 +106,10 @@ export async function load() {
     if (!current()) return;
     settle(data, stages);
   } catch (refusal) {
-    if (current()) fail(refusal);
+    if (!current()) return;
+    // Cards that are there stay, and have no figures for a moment.
+    if (refusal.status >= 500 && state.columns?.some(({ ids }) => ids.length)) refreshFigures();
+    else fail(refusal);
     return;
   }
   state.columns.filter((column) => isOpen(column) && column.status === "new").forEach((column) => more(column));
