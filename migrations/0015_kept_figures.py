@@ -13,7 +13,7 @@ from migrations.ddl import made, make, unmake
 atomic = False  # CREATE INDEX CONCURRENTLY refuses a transaction
 
 COLUMNS = {
-    # Not numeric, which takes twice as long to sum up.
+    # Not numeric, which takes longer to sum up.
     "notes_value": "DOUBLE PRECISION",
     "notes_step": "INTEGER",  # 20251101: it is compared more quickly than a text, and need not be a day of a calendar
     # Null is that of a lead whose figures are not kept, as an adopted one that breaks a rule: nobody can write to it.

@@ -23,7 +23,7 @@ SHIPPED = {
     "0012_next_steps.py": "262ef378ffec58c6f677bd0125dd3601115fb2b449789faec1a1deb0b82610ac",
     "0013_merges.py": "e78cee8a3335fe98d81ca2c763be6508b5e46488470ca0a30972811f4e0b2441",
     "0014_erased.py": "72accc20d5fbe76d85239fa55ef3df8a787bf1e522295e16294c08eaeb9dfb2f",
-    "0015_kept_figures.py": "5c7ce406ac8e2ca3c1874e16a6f7605143be3b1bc55c4175b899ad937f01e758",
+    "0015_kept_figures.py": "81de8f44937b181ff6f7e9b4eafd27ee977d871ef5a8f871435c9f6dd41f6c62",
 }
 
 

@@ -13,6 +13,7 @@ from leads_service.database import migrator
 from leads_service.database.pool import database
 from real.migrations import apply_all, catalog
 from real.postgres import connected, sql
+from real.service import until
 
 BEFORE, OWN = "0014_erased", "0015_kept_figures"
 NOTES = {"both": {"estimated_value": "1234.50", "next_step_date": "2025-11-01 10:00:00+00"},
@@ -68,9 +69,7 @@ def test_a_lead_that_somebody_is_writing_is_waited_for(url):
     running.start()
     waits = ("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE leads%' "
              "AND datname = current_database()")
-    while running.is_alive() and not sql(url, waits)[0][0]:
-        pass
-    assert running.is_alive()
+    until(lambda: sql(url, waits)[0][0])
     sql(url, "UPDATE leads SET city = 'Aix' WHERE name <> 'both'")  # nobody waits for what waits
     other.rollback()
     other.close()

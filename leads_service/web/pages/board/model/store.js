@@ -107,8 +107,8 @@ export async function load() {
     settle(data, stages);
   } catch (refusal) {
     if (!current()) return;
-    // Cards that are there stay, and have no figures for a moment.
-    if (refusal.status >= 500 && state.columns?.some(({ ids }) => ids.length)) refreshFigures();
+    // Cards of this place that are there stay, and have no figures for a moment.
+    if (refusal.status >= 500 && state.columns?.some(({ ids, isOld }) => ids.length && !isOld)) refreshFigures();
     else fail(refusal);
     return;
   }
