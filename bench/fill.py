@@ -33,8 +33,13 @@ def _chance(salt, of):
     return f"mod(abs(hashtextextended('{salt}' || n, 0)), {of})"
 
 
-def statement(first: int, last: int) -> str:
-    """The SQL that inserts the leads number `first` to `last`; their times lie within the three years before 2026."""
+def statement(first: int, last: int, valued: bool = False) -> str:
+    """The SQL that inserts the leads number `first` to `last`; their times lie within the three years before 2026.
+
+    All of them have a value and a next step if `valued`, as after a move of a table that had both, else none has.
+    """
+    known = ("'estimated_value', (n % 90000) / 4.0, 'next_step_date', "
+             "to_char(date '2026-06-01' + (n % 400), 'YYYY-MM-DD'), ") if valued else ""
     columns = {
         "id": "md5('lead' || n)::uuid",
         "name": "first || ' ' || last",
@@ -45,7 +50,8 @@ def statement(first: int, last: int) -> str:
                  f"'+33' || 6 + mod(n, 2) || lpad({_chance('digits', 10**8)}::text, 8, '0') END",
         "source": _pick(_SOURCE, "source"), "stage": _pick(_STAGE, "stage"), "status": _pick(_STATUS, "status"),
         "interest_level": _chance("level", 101),
-        "notes": "jsonb_build_object('text', 'Vu au salon, à rappeler le ' || mod(n, 28) + 1, 'budget', n % 5000)",
+        "notes": f"jsonb_build_object({known}'text', 'Vu au salon, à rappeler le ' || mod(n, 28) + 1, "
+                 "'budget', n % 5000)",
         "tags": f"ARRAY(SELECT DISTINCT unnest(ARRAY[{_pick(_TAGS, 'tag')}, {_pick(_TAGS, 'tags')}]))",
         "address": "mod(n, 200) + 1 || ' rue de la République'",
         "city": _pick(_CITY, "city"),

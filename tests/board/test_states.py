@@ -87,6 +87,18 @@ def test_cards_stay_while_their_figures_are_not_to_be_had(board, api):
     assert refused
 
 
+def test_cards_of_what_was_asked_before_do_not_stay_for_what_is_asked_now(board, api):
+    """Grouped by owner the columns come with the figures: without them nothing of this search is known."""
+    api.make(name="Zoé Blanc", owner="Claire")
+    board.goto("/board?by=owner")
+    expect(card(column(board, "Claire"), "Zoé Blanc")).to_be_visible()
+    board.route(re.compile("/leads/stats"), lambda route: route.fulfill(
+        status=503, content_type="application/json", body='{"success": false, "detail": "Non."}'))
+    board.get_by_role("searchbox").fill("personne")
+    expect(board.get_by_role("alert")).to_contain_text("Ceci n'a pas pu être chargé.")
+    expect(card(board, "Zoé Blanc")).to_have_count(0)
+
+
 def test_a_lead_stays_while_its_history_is_not_to_be_had(board, api):
     api.make(name="Zoé Blanc", city="Aix")
     board.goto("/board")
