@@ -1,6 +1,7 @@
-"""A folder of this run's own for all that its tests start."""
+"""A folder of this run's own for all that its tests start, and none of its shell's settings."""
 
 import atexit
+import os
 import shutil
 import tempfile
 
@@ -11,8 +12,12 @@ import pytest
 def pytest_configure(config):
     """Not pytest's usual folder: another run by root would close it to PostgreSQL's user, whose servers then die.
 
-    It goes with the run; pytest's --basetemp names one that stays.
+    It goes with the run; pytest's --basetemp names one that stays. What the shell says to the service, and to libpq, is
+    not said to the services of the tests.
     """
+    for name in [*os.environ]:
+        if name.startswith(("LEADS_", "PG")) or name in ("DATABASE_URL", "WEB_CONCURRENCY"):
+            del os.environ[name]
     if not config.option.basetemp and not hasattr(config, "workerinput"):
         config.option.basetemp = folder = tempfile.mkdtemp(prefix="leads-tests-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)  # when the servers have been stopped, at exit too
