@@ -13,9 +13,8 @@ from leads_service.transfer.sources import MAX_RECORD, Fault, Row, Source, Sourc
 _PIECE = 2**16  # characters
 _LONG = 2**20  # characters of an item that is not decoded to find its end: it may have millions of values
 _BETWEEN = re.compile(r"[\s,\ufeff]*")
-_TEXT = r'"(?:[^"\\]++|\\.)*+"'
-# The next bracket, behind texts and behind lists and objects that hold none themselves.
-_BRACKET = re.compile(rf'(?:[^"\[\]{{}}]++|{_TEXT}|[\[{{](?:[^"\[\]{{}}]++|{_TEXT})*+[\]}}])*+([\[\]{{}}])', re.DOTALL)
+# An opening bracket, a closing one, or a text, whose end may be missing.
+_BRACKET = re.compile(r'([\[{])|([\]}])|"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BROKEN_ARRAY = Sentence("La liste JSON est mal formée dans l'élément de la ligne {line}.",
                          "The JSON array is broken in the item at line {line}.")
 _NOT_OBJECT = Sentence("Un objet JSON est attendu.", "A JSON object is expected.")
@@ -79,12 +78,16 @@ def _array_items(text) -> Iterator[tuple[int, str]]:
 
 def _end(text, start):
     """Where the list or object ends that begins at `start`; the end of `text` when it does not, or is too deep."""
-    depth, position = 1, start + 1
-    while depth <= MAX_DEPTH and (found := _BRACKET.match(text, position)):
-        position = found.end()
-        depth += 1 if found[1] in "[{" else -1
-        if not depth:
-            return position
+    depth = 0
+    for found in _BRACKET.finditer(text, start):
+        if found[1]:
+            depth += 1
+            if depth > MAX_DEPTH:
+                break
+        elif found[2]:
+            depth -= 1
+            if not depth:
+                return found.end()
     return len(text)
 
 
