@@ -37,8 +37,7 @@ keepalive = 75  # seconds, more than nginx keeps an idle connection: it must not
 limit_request_line = 8190  # a search term of 255 characters, percent-encoded, and a cursor fit
 control_socket_disable = True
 # gunicorn would believe what a client on this machine says of its scheme and path; see LEADS_TRUSTED_PROXIES.
-secure_scheme_headers = {}
-forwarder_headers = ""
+secure_scheme_headers, forwarder_headers = {}, ""
 
 
 def _refuse_strangers(addresses):
