@@ -5,10 +5,8 @@ import json
 import os
 import re
 import signal
-import tempfile
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psutil
 import psycopg2
@@ -32,7 +30,7 @@ def log(tmp_path_factory):
 def process_and_caller(migrated_url, log):
     """Two workers that log in JSON and find 0.2 s slow."""
     with service(log, DATABASE_URL=migrated_url, WEB_CONCURRENCY=2, LEADS_CONNECTIONS=THREADS, LEADS_LOG_FORMAT="json",
-                 LEADS_SLOW_QUERY=0.2, ALLOWED_ORIGINS="https://erp.example.com") as started:
+                 LEADS_SLOW_QUERY=0.2, ALLOWED_ORIGINS="https://erp.example.com", TMPDIR=log.parent) as started:
         yield started
 
 
@@ -90,9 +88,8 @@ def test_a_killed_worker_leaves_its_counts_and_takes_its_gauges(process_and_call
     assert value(caller, REQUESTS, **labels) == counted
 
 
-def test_the_empty_file_of_a_worker_killed_while_it_started_is_passed_over(process_and_caller, caller):
-    master, _ = process_and_caller
-    [directory] = Path(tempfile.gettempdir()).glob(f"leads-metrics-{master.pid}-*")
+def test_the_empty_file_of_a_worker_killed_while_it_started_is_passed_over(log, caller):
+    [directory] = log.parent.glob("leads-metrics-*")
     (directory / "counter_1.db").touch()
     assert samples(caller)
 
