@@ -28,6 +28,7 @@ def test_loading_and_slow_are_said(board, api):
         expect(board.get_by_text("Le service met plus de temps que d'habitude…")).to_be_visible()
     expect(card(board, "Zoé Blanc")).to_be_visible()
     expect(board.get_by_text("Le service met plus de temps que d'habitude…")).to_have_count(0)
+    expect(board.get_by_text("Chargement…")).to_have_count(0)
 
 
 def test_offline_is_said_and_what_was_typed_stays(board, api):

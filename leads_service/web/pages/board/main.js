@@ -204,9 +204,11 @@ addEventListener("unhandledrejection", (event) => {
   if (event.reason?.status !== undefined) attempt(() => Promise.reject(event.reason)); // one that nobody expected
 });
 onPlace(arrive);
+const page = document.getElementById("page");
+page.replaceChildren(); // preact would leave there what it has not made
 onUpdate(() => {
   document.title = `${say(state.place.view)} – ${say("title")}`;
-  render(html`<${Frame} />`, document.getElementById("page"));
+  render(html`<${Frame} />`, page);
 });
 document.documentElement.lang = language();
 update();
