@@ -15,7 +15,6 @@ what it costs to ask callers who they are, --history what it costs to keep every
 
 import argparse
 import atexit
-import contextlib
 import datetime as dt
 import itertools
 import json
@@ -33,13 +32,12 @@ from pathlib import Path
 
 import jwt
 import psutil
-import psycopg2
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from bench import fill
-from bench.load import CONNECTIONS, Asker, cpu_seconds, database_of, load, postmaster_of, routes, served, tidy
+from bench.load import CONNECTIONS, Asker, counting, cpu_seconds, database_of, load, postmaster_of, routes, served, tidy
 from leads_service.access import keys
 from leads_service.config import VERSION
 from leads_service.database import embedded
@@ -120,17 +118,6 @@ def searches():
         yield "search", f"/leads/search/{term}?limit=20"
         for more in (f"owner={fill.OWNER}", "city=Nulle-Part"):
             yield "search and filter", f"/leads/search/{term}?limit=20&{urllib.parse.quote(more, safe='=')}"
-
-
-def counting(url):
-    """The ms that `SELECT count(*)` takes."""
-    with contextlib.closing(psycopg2.connect(url)) as connection:
-        cursor, times = connection.cursor(), []
-        for _ in range(7):
-            start = time.perf_counter()
-            cursor.execute("SELECT count(*) FROM leads")
-            times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
 
 
 def growth(report, url, rows, count):

@@ -8,6 +8,8 @@ from real.postgres import database_setting, sql
 from real.salesperson import FEED, card, choose_column, column, held, link_of, panel
 
 expect = pytest.importorskip("playwright.sync_api", reason="Chromium needs tests/board/requirements.txt").expect
+FIGURES = re.compile("/leads/stats")
+UNAVAILABLE = {"status": 503, "content_type": "application/json", "body": '{"success": false, "detail": "Non."}'}
 
 
 def test_empty_it_offers_an_import_and_a_first_lead(board, api):
@@ -73,19 +75,12 @@ def test_a_column_stays_where_one_has_scrolled_to_when_the_line_is_back(board, a
 
 def test_cards_stay_while_their_figures_are_not_to_be_had(board, api):
     api.make(name="Zoé Blanc")
-    refused = []
-
-    def refuse_once(route):
-        if refused:
-            return route.fallback()
-        refused.append(route.request.url)
-        return route.fulfill(status=503, content_type="application/json", body='{"success": false, "detail": "Non."}')
-
-    board.route(re.compile("/leads/stats"), refuse_once)
-    board.goto("/board")
+    board.route(FIGURES, lambda route: route.fulfill(**UNAVAILABLE), times=1)
+    with board.expect_response(FIGURES) as refused:
+        board.goto("/board")
+    assert refused.value.status == 503
     expect(column(board, "Nouveau").get_by_role("heading")).to_have_text("Nouveau 1")
     expect(card(column(board, "Nouveau"), "Zoé Blanc")).to_be_visible()
-    assert refused
 
 
 def test_cards_of_what_was_asked_before_do_not_stay_for_what_is_asked_now(board, api):
@@ -93,8 +88,7 @@ def test_cards_of_what_was_asked_before_do_not_stay_for_what_is_asked_now(board,
     api.make(name="Zoé Blanc", owner="Claire")
     board.goto("/board?by=owner")
     expect(card(column(board, "Claire"), "Zoé Blanc")).to_be_visible()
-    board.route(re.compile("/leads/stats"), lambda route: route.fulfill(
-        status=503, content_type="application/json", body='{"success": false, "detail": "Non."}'))
+    board.route(FIGURES, lambda route: route.fulfill(**UNAVAILABLE))
     board.get_by_role("searchbox").fill("personne")
     expect(board.get_by_role("alert")).to_contain_text("Ceci n'a pas pu être chargé.")
     expect(card(board, "Zoé Blanc")).to_have_count(0)
