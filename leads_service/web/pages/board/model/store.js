@@ -9,6 +9,8 @@ const CARDS = 30; // fetched at once
 const MOST_IDS = 100; // that the API takes at once
 const CARD = 60; // px from one card to the next, at least
 const LATER = 100; // ms after which what stands beside the cards is asked: first they are drawn
+const MORE_CARDS = 3; // of a column, drawn at once when those in sight are there
+const PICTURE = 16; // ms from one picture to the next
 const MOST_COLUMNS = 12; // of a group that has many values; the list shows the others
 const SORTED = "-created_at";
 
@@ -159,6 +161,7 @@ export function unfold(value, open) {
 }
 
 let underWay = 0; // lists that are asked for
+let resting = null;
 let unknown = []; // ids of the leads whose time in their stage is asked for when no list is
 
 // The next leads of a column, or of the table.
@@ -183,15 +186,19 @@ export async function more(column, value = column.value, asked = {}) {
     column.busy = false;
     underWay--;
     update();
-    if (!underWay) setTimeout(rest, LATER);
+    clearTimeout(resting);
+    resting = setTimeout(rest, LATER);
   }
 }
 
-// What waited for the cards in sight: the other cards, and how long the leads are in their stages.
+// What waited for the cards in sight: the other cards, a few a picture so that no key waits for all of them, and how long
+// the leads are in their stages.
 function rest() {
   if (underWay) return; // whoever types a search waits for the next ones
-  update({ most: Infinity });
-  stageTimes();
+  const drawn = [...(state.columns ?? []), state.list].every((column) => !column || column.ids.length <= state.most);
+  update({ most: drawn ? Infinity : state.most + MORE_CARDS });
+  if (drawn) stageTimes();
+  else resting = setTimeout(rest, PICTURE);
 }
 
 // Since when leads are in their stages: shown once known, so that no card waits for it.
