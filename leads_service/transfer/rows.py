@@ -15,7 +15,7 @@ from leads_service.contract.strict_json import MAX_VALUES, parse_json
 from leads_service.contract.vocabulary import ACCEPTED_STATUSES, fold, parse_uuid
 from leads_service.leads.record import with_company
 from leads_service.transfer import values as read_as
-from leads_service.transfer.files.columns import column_of, is_legacy, meanings_of
+from leads_service.transfer.files.columns import NOTE_KEYS, column_of, is_legacy, meanings_of
 from leads_service.transfer.sources import Fault, Row, Source, SourceError
 
 _NAMESPACE = uuid.UUID("6a3f5f0e-8d0b-5b7e-9c7d-0f6c1e2d3b4a")  # of the ids of rows that bring none
@@ -35,6 +35,9 @@ _BLANKS = Sentence("Les lignes sans UUID complètent un lead : leurs cellules vi
 _JOINED_NAME = Sentence("Le nom est fait du prénom et du nom de famille.", "The name is made of first and last name.")
 _KEPT_IN_NOTES = Sentence("D'autres valeurs restent telles quelles dans notes et ne comptent pas.",
                           "Other values stay in notes as they are, and do not count.")
+_UNREAD = Sentence("Ce qui ne se lit pas sous « {heading} » reste tel quel dans notes, sous cet en-tête, et ne compte "
+                   "pas.", "What cannot be read under {heading} stays in notes as it is, under that heading, and does "
+                   "not count.")
 _INSTEAD = Sentence("Sans nom, celui du contact ou de l'entreprise est pris.",
                     "Without a name, the contact's or the company's is taken.")
 
@@ -157,9 +160,9 @@ class Reader:
             meanings = meanings_of(headings)
             for heading, meaning in meanings.items():
                 if meaning:
-                    self.understood.became(heading, meaning if meaning in LEAD_COLUMNS else "name")
-            plan = [(heading, meaning, bool(meaning) or not is_legacy(heading))
-                    for heading, meaning in meanings.items()]
+                    self.understood.became(heading, meaning if meaning in LEAD_COLUMNS else
+                                           f"notes.{meaning}" if meaning in NOTE_KEYS else "name")
+            plan = [(heading, meaning, not is_legacy(heading)) for heading, meaning in meanings.items()]
             self._planned += len(plan) if self._plans else 0
             if self._planned > _PLANNED:
                 return plan
@@ -168,7 +171,7 @@ class Reader:
 
     def _sorted(self, row):
         """The row's values by column, and what notes keeps of it."""
-        values, extra, names = {}, {}, {}
+        values, extra, parts = {}, {}, {}
         for heading, meaning, told in self._plan(tuple(row)):
             value = row[heading]
             if not meaning:
@@ -178,13 +181,16 @@ class Reader:
                         self.understood.kept(heading)
             elif meaning not in values or _blank(values[meaning]):
                 values[meaning] = value
-                if meaning in ("first_name", "last_name"):
-                    names[meaning] = heading
+                if meaning not in LEAD_COLUMNS:
+                    parts[meaning] = heading
             elif not _blank(value) and value != values[meaning]:
                 extra[heading] = value
                 self.understood.kept(heading)
-        if names:
-            self._join(values, extra, names)
+        for key in NOTE_KEYS:
+            if key in parts:
+                self._known_key(key, values.pop(key), extra, parts.pop(key))
+        if parts:
+            self._join(values, extra, parts)
         for column, value in self._defaults.items():
             if _blank(values.get(column)):
                 values[column] = value
@@ -201,6 +207,25 @@ class Reader:
                 self.understood.assume(_JOINED_NAME)
         elif whole != str(values["name"]).strip():
             extra |= {names[meaning]: part for meaning, part in parts.items()}
+
+    def _known_key(self, key, value, extra, heading):
+        """Put a value where notes knows it; one that cannot be read stays under its heading. What counts already is
+        left as it is, save a text for an amount, unless the legacy table itself wrote it."""
+        if _blank(value):
+            return
+        read = value
+        if misread_keys({key: value}) or (key == "estimated_value" and not is_legacy(heading)):
+            try:
+                read = read_as.note_value(key, value, self.understood.assume)
+            except ValidationError:
+                read = None
+            if read is None or misread_keys({key: read}):
+                extra[heading] = value
+                if not is_legacy(heading):
+                    self.understood.kept(heading)
+                    self.understood.assume(_UNREAD.format(heading=heading[:100]))
+                return
+        extra[key] = read
 
     def _vocabulary(self, values, extra, errors):
         """Put what words mean in their place: the status, and the stage that it means too."""

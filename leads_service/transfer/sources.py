@@ -1,5 +1,6 @@
 """What a source of leads is: its rows, and what was understood of it."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ _COUNTED = 10_000  # different ones that are told apart
 _TOO_MANY = Sentence("La source a {count} colonnes ; {most} au plus sont lues.",
                      "The source has {count} columns; at most {most} are read.")
 _NO_HEADER = Sentence(
-    "La première ligne doit nommer les colonnes, dont name, contact ou company ; trouvé : {found}.",
+    "La première ligne doit nommer les colonnes, dont le nom, le contact ou l'entreprise ; trouvé : {found}.",
     "The first line must name the columns, one of them name, contact or company; found: {found}.")
+_TITLE = Sentence("Au-dessus des en-têtes, « {title} » est passé.", "Above the headings, {title} is passed over.")
+_MAX_TITLES = 10
 
 
 class SourceError(ValueError):
@@ -48,16 +51,32 @@ class Row(NamedTuple):
     fault: Fault | None = None
 
 
+class Heading(NamedTuple):
+    """A row that may be the heading: where it stands (from 1), its cells and, in CSV, its text and delimiter."""
+
+    line: int
+    cells: list[str]
+    text: str = ""
+    delimiter: str | None = None
+
+    def filled(self, delimiter: str | None) -> list[str]:
+        """The cells that are more than blanks, in CSV as this delimiter splits them."""
+        cells = self.cells if delimiter == self.delimiter else self.text.split(delimiter)
+        return [cell for cell in (" ".join(cell.strip(' "\r\n').split()) for cell in cells) if cell]
+
+
 @dataclass
 class Understood:
     """What was understood of a source, told by the report; a Reader adds what it sees row by row.
 
-    `format` is csv, ndjson, json, xlsx or table. `columns` are the headings that became a column, `notes` those that
-    became a key of notes and how often, `words` the words of each column that mean nothing here and how often.
+    `format` is csv, ndjson, json, xlsx or table; `heading_line` is where its headings stand, from 1. `columns` are the
+    headings that became a column, `notes` those that became a key of notes and how often, `words` the words of each
+    column that mean nothing here and how often.
     """
 
     format: str
     headings: list[str] = field(default_factory=list)
+    heading_line: int | None = None
     encoding: Callable[[], str | None] = lambda: None
     delimiter: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
@@ -85,7 +104,8 @@ class Understood:
     def described(self, language: str = "fr") -> dict[str, object]:
         """All of it as JSON can hold it, the sentences in `language`, long lists cut to NAMED, counts beside them."""
         return {
-            "format": self.format, "encoding": self.encoding(), "delimiter": self.delimiter,
+            "format": self.format, "heading_line": self.heading_line,
+            "encoding": self.encoding(), "delimiter": self.delimiter,
             "columns": dict(list(self.columns.items())[:NAMED]),
             "notes": dict(self.notes.most_common(NAMED)), "notes_count": len(self.notes),
             "unknown_words": {column: dict(words.most_common(NAMED)) for column, words in self.words.items()},
@@ -120,13 +140,30 @@ def check_headings(headings: list[str]) -> None:
         raise SourceError(_NO_HEADER.format(found=", ".join(headings)[:200]))
 
 
-def named_once(cells: list[str]) -> list[str]:
-    """The headings in `cells`, each once: a blank one is called `column 3`, a second Email `Email (2)`.
+def below_titles(rows: Iterator[Heading], understood: Understood) -> Heading:
+    """The heading among the first of `rows`, those above it noted as passed over.
 
-    Raises SourceError when there are more than any table has.
+    Above it stand at most ten rows, each of fewer filled cells; below them it names two columns or more. Raises
+    SourceError, with what the first row has, when there is none.
     """
-    if len(cells) > _MAX_HEADINGS:
-        raise SourceError(_TOO_MANY.format(count=len(cells), most=_MAX_HEADINGS))
+    above = []
+    for row in itertools.islice(rows, _MAX_TITLES + 1):
+        if len(row.cells) > _MAX_HEADINGS:
+            raise SourceError(_TOO_MANY.format(count=len(row.cells), most=_MAX_HEADINGS))
+        meanings = {meaning_of(cell) for cell in row.cells} - {None}
+        if meanings & _NAMING and (not above or len(meanings) > 1):
+            titles, width = [title.filled(row.delimiter) for title in above], len(row.filled(row.delimiter))
+            if all(len(title) < width for title in titles):
+                understood.heading_line = row.line
+                for title in titles:
+                    understood.assume(_TITLE.format(title=" ".join(title)[:200]))
+                return row
+        above.append(row)
+    raise SourceError(_NO_HEADER.format(found=", ".join(above[0].cells)[:200]))
+
+
+def named_once(cells: list[str]) -> list[str]:
+    """The headings in `cells`, each once: a blank one is called `column 3`, a second Email `Email (2)`."""
     headings, taken, times = [], set(), Counter()
     for number, cell in enumerate(cells, 1):
         heading = first = " ".join(cell.split()) or f"column {number}"

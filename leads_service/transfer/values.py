@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from decimal import Decimal
 
 from marshmallow import ValidationError
 
@@ -16,6 +17,7 @@ BAD_DATE = Sentence("Une date est attendue, par exemple 31/10/2025, 31/10/2025 1
                     "A date is expected, such as 31/10/2025, 31/10/2025 14:30 or 2025-10-31.")
 _AMERICAN = Sentence("C'est une date américaine (mois/jour/année) ; écrivez-la jour/mois/année.",
                      "This is an American date (month/day/year); write it day/month/year.")
+_BAD_AMOUNT = Sentence("Un montant est attendu, par exemple 12 500,50.", "An amount is expected, such as 12 500,50.")
 _BAD_ARRAY = Sentence("Une liste est attendue, par exemple {a, b}.", "A list is expected, such as {a, b}.")
 _LONG_LIST = Sentence(f"La cellule dépasse {MAX_BYTES // 1024} Kio.",
                       f"The cell is larger than {MAX_BYTES // 1024} KiB.")
@@ -25,6 +27,8 @@ TWO_DIGITS = Sentence("Les années à deux chiffres sont lues de 1970 à 2069.",
                       "Years of two digits are read from 1970 to 2069.")
 SERIAL = Sentence("Les nombres comme 45961 sont lus comme des dates de tableur.",
                   "Numbers such as 45961 are read as a spreadsheet's dates.")
+AMOUNTS = Sentence("Les montants comme 12 500,50 € sont lus 12500.5, et 12 k€ 12000.",
+                   "Amounts such as 12 500,50 € are read as 12500.5, and 12 k€ as 12000.")
 UTC = Sentence("Les dates sans fuseau horaire sont lues en UTC.", "Dates without an offset are read as UTC.")
 
 _TIME = r"(?:([0-9]{1,2})(?:[:hH]([0-9]{2})?(?:(?:[:mM]|min)([0-9]{2})?(?:[.,]([0-9]{1,9}))?s?)?)?)"
@@ -35,6 +39,10 @@ _FRENCH = re.compile(r"([0-9]{1,2})([-/. ])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})(?:(
 _SERIAL = re.compile(r"([2-9][0-9]{4})(?:[.,]([0-9]{1,20}))?")
 _SERIAL_START = dt.datetime(1899, 12, 30, tzinfo=dt.UTC)
 _LEVEL = re.compile(r"(-?[0-9]{1,20})(?:[.,]0{1,20})?\s{0,5}%?")
+_AMOUNT = re.compile(
+    r"(?:€ ?)?(-?)([0-9]{1,12}|[0-9]{1,3}(?P<by>[ '’.,])[0-9]{3}(?:(?P=by)[0-9]{3}){0,2})(?:([.,])([0-9]{1,2}))?"
+    r"(?: ?([kKM]?)(?:€|EUR|[Ee]uros?))?")
+_UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6}
 _NOTHING_TO_MEND = re.compile(r"(?!')[^\s,;|<>()\"]+(?<![.,'])")
 _BETWEEN = re.compile(r"[\s,;|<>()\"]+")
 # The stages' words in a status mean what the ERP's labels of the same stage mean.
@@ -85,6 +93,40 @@ def _moment(year, month, day, time, assume):
     if not zone:
         assume(UTC)
     return moment
+
+
+def parse_day(text: str, assume) -> str:
+    """The day that `text` means, as parse_moment reads it: `2025-10-31`, or with its time; raises ValidationError."""
+    moment = parse_moment(text, lambda sentence: sentence is UTC or assume(sentence))
+    return moment.date().isoformat() if moment.time() == dt.time() else moment.isoformat()
+
+
+def parse_amount(text: str, assume) -> int | float:
+    """The amount in euros that `text` means: `12 500,50 €`, `12.500,50`, `12 k€`; raises ValidationError.
+
+    `1.500` is none: one and a half to some, fifteen hundred to others.
+    """
+    text = " ".join(text.split()) if len(text) < 100 else text
+    found = _AMOUNT.fullmatch(text)
+    if not found:
+        raise ValidationError(_BAD_AMOUNT)
+    sign, whole, by, point, cents, unit = found.groups()
+    if by and (by == point or (by in ".," and not point and whole.count(by) == 1)):
+        raise ValidationError(_BAD_AMOUNT)
+    if not text.isdigit():
+        assume(AMOUNTS)
+    digits = "".join(filter(str.isdigit, whole))
+    amount = Decimal(f"{sign}{digits}.{cents or 0}") * _UNITS[unit or ""]
+    return int(amount) if amount == int(amount) else float(amount)
+
+
+def note_value(key: str, value: object, assume) -> object:
+    """What `value` means as one of NOTE_KEYS, which is not to say that it may stand there; raises ValidationError."""
+    if key in ("next_step_date", "last_contact"):
+        return parse_day(str(value), assume)  # a number is a spreadsheet's
+    if key == "estimated_value" and isinstance(value, str):
+        return parse_amount(value, assume)
+    return value
 
 
 def parse_level(text: str) -> int | str:

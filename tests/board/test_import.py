@@ -5,10 +5,11 @@ import pytest
 from real.salesperson import card
 
 expect = pytest.importorskip("playwright.sync_api", reason="Chromium needs tests/board/requirements.txt").expect
-CSV = ("Entreprise;Contact;Email;Statut;Couleur\r\n"
-       "ACME;Zoé Blanc;zoe@example.com;Contacté;bleu\r\n"
-       "ACME;Bob Roux;;Qualifié;\r\n"
-       "ACME;\"Ana\r\nSilva\";pas une adresse;Nouveau;\r\n").encode("cp1252")
+CSV = ("Salon de Lyon;;;;;\r\n"
+       "Entreprise;Contact;Email;Statut;Couleur;Montant\r\n"
+       "ACME;Zoé Blanc;zoe@example.com;Contacté;bleu;12,5 k€\r\n"
+       "ACME;Bob Roux;;Qualifié;;\r\n"
+       "ACME;\"Ana\r\nSilva\";pas une adresse;Nouveau;;\r\n").encode("cp1252")
 
 
 @pytest.fixture
@@ -32,10 +33,12 @@ def test_the_trial_says_what_was_understood_and_writes_nothing(tried, api):
     understood = tried.get_by_role("region", name="Ce qui a été compris")
     expect(understood.get_by_role("row", name="Entreprise")).to_contain_text("Société")
     expect(understood.get_by_role("row", name="Couleur")).to_contain_text("notes")
+    expect(understood.get_by_role("row", name="Montant")).to_contain_text("Valeur estimée (€)")
+    expect(tried.get_by_text("Au-dessus des en-têtes, « Salon de Lyon » est passé.")).to_be_visible()
     expect(tried.get_by_text("encodage windows-1252")).to_be_visible()
     rejects = tried.get_by_role("region", name="Lignes refusées")
-    expect(rejects.get_by_role("row").filter(has_text="Qualifié")).to_contain_text("3")
-    expect(rejects.get_by_role("row").filter(has_text="E-mail")).to_contain_text("4")
+    expect(rejects.get_by_role("row").filter(has_text="Qualifié")).to_contain_text("4")
+    expect(rejects.get_by_role("row").filter(has_text="E-mail")).to_contain_text("5")
     assert api.get("/leads/").json["count"] == 0
 
 
@@ -47,6 +50,7 @@ def test_a_word_gets_its_meaning_and_the_file_is_brought_in(tried, api):
     assert sorted(row["name"] for row in api.get("/leads/").data) == ["Bob Roux", "Zoé Blanc"]
     tried.get_by_role("link", name="Voir le tableau").click()
     expect(card(tried, "Bob Roux")).to_be_visible()
+    expect(card(tried, "Zoé Blanc")).to_contain_text("12 500 €")
 
 
 def test_the_rejected_rows_are_downloaded_as_they_were_with_their_reasons(tried, tmp_path):
@@ -54,10 +58,10 @@ def test_the_rejected_rows_are_downloaded_as_they_were_with_their_reasons(tried,
         tried.get_by_role("button", name="Télécharger les lignes refusées").click()
     coming.value.save_as(tmp_path / "rejects.csv")
     text = (tmp_path / "rejects.csv").read_bytes().decode("utf-8-sig")
-    assert text.startswith("line;column;code;message;Entreprise;Contact;Email;Statut;Couleur\r\n3;")
-    assert ";ACME;Bob Roux;;Qualifié;\r\n4;" in text
+    assert text.startswith("line;column;code;message;Entreprise;Contact;Email;Statut;Couleur;Montant\r\n4;")
+    assert ";ACME;Bob Roux;;Qualifié;;\r\n5;" in text
     assert text.count("Ana") == 1
-    assert text.endswith('Silva";pas une adresse;Nouveau;\r\n')
+    assert text.endswith('Silva";pas une adresse;Nouveau;;\r\n')
 
 
 def test_a_file_that_is_none_is_refused_with_a_sentence(board, api):

@@ -31,6 +31,30 @@ def test_the_delimiter_is_found(text, delimiter):
     assert (found, [row[::len(row) - 1] for row in rows], faults) == (delimiter, [["Zoé", "Aix"]], [])
 
 
+@pytest.mark.parametrize(("above", "titles"), [
+    ("Salon de Lyon 2026\n", ["Salon de Lyon 2026"]),
+    ("Salon de Lyon 2026;;\n;;\nÉdité le;12/11/2026;\n", ["Salon de Lyon 2026", "Édité le 12/11/2026"]),
+    ('sep=;\n"Salon\nde Lyon";;\n', ["Salon de Lyon"]),
+    ("Salon de Lyon, stand B\nVille : Lyon\n", ["Salon de Lyon, stand B", "Ville : Lyon"]),
+    ("Liste\n" * 9 + "Client;Lyon;\n", ["Liste", "Client Lyon"])])
+def test_titles_above_the_headings_are_passed_over_and_named(above, titles):
+    source = read(io.BytesIO(f"{above}Nom;Ville;Email\nZoé;Aix;z@example.com\n".encode()))
+    described = source.understood.described("en")
+    assert described["assumptions"] == [f"Above the headings, {title} is passed over." for title in titles]
+    assert described["heading_line"] == above.count("\n") + 1
+    assert [(row.line, row.values) for row in source.rows] == [
+        (above.count("\n") + 2, {"Nom": "Zoé", "Ville": "Aix", "Email": "z@example.com"})]
+
+
+@pytest.mark.parametrize("text", [
+    "Couleur;Taille\nrouge;Nom\nbleu;2\n",  # a heading of no names, as wide as its rows
+    "Couleur;Taille\nrouge;2\nNom;Ville\nZoé;Aix\n", "Couleur\nNom\nZoé\n", "Liste\n" * 11 + "Nom;Ville\nZoé;Aix\n",
+    "Liste\n\"Nom;Ville\nZoé;Aix\n", b"Liste\n\x00Nom;Ville\nZo\xe9;Aix\n"])
+def test_rows_of_data_are_no_titles(text):
+    with pytest.raises(SourceError, match=r"Couleur|Liste"):
+        read_all(text)
+
+
 def test_line_breaks_of_three_kinds_in_one_file():
     assert read_all("name,city\rA,Aix\r\nB,\"x\r\ny\"\nC,\"x\ry\"")[1:] == (
         [["A", "Aix"], ["B", "x\r\ny"], ["C", "x\ry"]], [])

@@ -105,6 +105,55 @@ def test_many_unknown_headings_are_counted_and_some_named():
     assert (len(understood["notes"]), understood["notes_count"]) == (100, 10_000)
 
 
+# --- what notes knows: next steps, amounts ---
+
+@pytest.mark.parametrize(("heading", "typed", "key", "value"), [
+    ("Prochaine relance", "31/10/2025", "next_step_date", "2025-10-31"),
+    ("Date de relance", "31/10/25 14h30", "next_step_date", "2025-10-31T14:30:00+00:00"),
+    ("Next Activity Date", "45961", "next_step_date", "2025-10-31"),
+    ("next_step_date", "31.10.2025", "next_step_date", "2025-10-31"),
+    ("next_step_date", "2025-10-31 10:00:00+00", "next_step_date", "2025-10-31 10:00:00+00"),
+    ("DERNIER CONTACT", "2025-10-31", "last_contact", "2025-10-31"),
+    ("Prochaine étape", "Rappeler", "next_step_note", "Rappeler"),
+    *((heading, typed, "estimated_value", value) for heading, typed, value in [
+        ("Montant estimé", "12500", 12500), ("Montant estimé (€)", "12 500,50 €", 12500.5),
+        ("Amount", "1\u202f250\u202f000", 1250000), ("Deal - Value", "1,250,000.5", 1250000.5),
+        ("Valeur estimée", "1.250.000,00 EUR", 1250000), ("Montant", "€ 1500,5", 1500.5),
+        ("Montant", "12,5 k€", 12500), ("Montant", "1.2 M€", 1200000), ("Montant", "-1'500", -1500),
+        ("Montant", "999999999999.99", 999999999999.99), ("estimated_value", "12500.00", "12500.00"),
+        ("estimated_value", "1.500", "1.500"), ("estimated_value", "1 500,00", 1500)])])
+def test_what_notes_knows_is_read(heading, typed, key, value):
+    reading = Reading(f'name;"{heading}"\nA;"{typed}"\n')
+    assert reading.leads["A"]["notes"] == {key: value}
+    assert reading.understood["columns"][heading] == f"notes.{key}"
+    assert not any(words in sentence for words in ("cannot be read", "as they are")
+                   for sentence in reading.understood["assumptions"])
+
+
+@pytest.mark.parametrize(("heading", "typed"), [
+    ("Prochaine relance", "début mars"), ("Prochaine relance", "10/31/2025"), ("Relance", "oui"),
+    ("Dernier contact", "-"), *(("Montant", typed) for typed in (
+        "1.500", "1,500", "12 500 €\u00a0HT", "12 500 $", "12 5000", "1 500.250,00", "1,500,00", "cher",
+        "999999999999 M€", "12 %"))])
+def test_what_cannot_be_read_stays_under_its_heading(heading, typed):
+    reading = Reading(f'name;"{heading}"\nA;"{typed}"\n')
+    assert reading.leads["A"]["notes"] == {heading: typed}
+    assert reading.understood["notes"] == {heading: 1}
+    assert (f"What cannot be read under {heading} stays in notes as it is, under that heading, and does not count."
+            in reading.understood["assumptions"])
+
+
+def test_what_notes_knows_from_json_and_from_two_columns():
+    values = {"Montant": 12.5, "Prochaine étape": 5, "next_step_date": "bientôt", "Relance": 45961}
+    assert Reading(json.dumps([{"name": "A", **values}])).leads["A"]["notes"] == {
+        "estimated_value": 12.5, "Prochaine étape": 5, "next_step_date": "bientôt", "Relance": 45961}
+    leads = Reading("name,Montant,Amount,Relance,notes\nA,,7,31/10/2025,appeler\nB,7,8,,\n").leads
+    assert [lead["notes"] for lead in leads.values()] == [
+        {"text": "appeler", "estimated_value": 7, "next_step_date": "2025-10-31"},
+        {"estimated_value": 7, "Amount": "8"}]
+    assert Reading('name,Montant,notes\nA,7,"{""estimated_value"": 8}"\n').faults[0][0] == "notes"
+
+
 # --- ids and blanks ---
 
 def test_ids_of_other_systems_mean_the_same_lead_in_every_file():

@@ -76,9 +76,10 @@ def test_every_kind_of_cell_keeps_its_meaning(constant_memory):
         "Zoé  <&> \U0001f600", "612345678", "Aix\nCentre", 80)
     assert [lead["created_at"].isoformat()[:16] for lead in (zoe, bob, ida)] == [
         "2025-10-31T00:00", "2025-10-31T14:30", "2025-10-31T12:00"]
-    assert zoe["notes"] == {"Montant": 1234.5, "Relance": "2025-10-31T14:30:00", "Heure": "09:05:00", "Remise": 0.125,
-                            "Actif ?": True, "SIRET": 12345678901234}
-    assert (bob["city"], bob["interest_level"], bob["notes"]) == ("13100", 80, {"Montant": 0.1, "Actif ?": False})
+    assert zoe["notes"] == {"estimated_value": 1234.5, "next_step_date": "2025-10-31T14:30:00",
+                            "Heure": "09:05:00", "Remise": 0.125, "Actif ?": True, "SIRET": 12345678901234}
+    assert (bob["city"], bob["interest_level"]) == ("13100", 80)
+    assert bob["notes"] == {"estimated_value": 0.1, "Actif ?": False}
     assert (ida["city"], ida["notes"]) == ("=1+1", {})
     assert (understood["format"], understood["columns"]["Portable"]) == ("xlsx", "phone")
     assert any("spreadsheet" in sentence for sentence in understood["assumptions"])
@@ -101,6 +102,15 @@ def test_rows_and_cells_that_are_not_there():
                               "column 7": 5}
     assert rows[0].original == ["", "Zoé", "x", "Aix", "y", "", "5"]
     assert rows[1].original == ["", "Bob", "", ""]
+
+
+def test_titles_above_the_headings_are_passed_over_and_named():
+    raw = made(["Salon de Lyon"], [None, "Édité le", dt.date(2026, 11, 12)], [], ["Nom", "Ville", "E-mail"],
+               ["Zoé", "Aix"], formats={(1, 2): "dd/mm/yyyy"})
+    leads, described = leads_of(raw)
+    assert (leads["Zoé"]["city"], described["heading_line"]) == ("Aix", 4)
+    assert [each for each in described["assumptions"] if "Above" in each] == [
+        "Above the headings, Salon de Lyon is passed over.", "Above the headings, Édité le 2026-11-12 is passed over."]
 
 
 def test_null_words():

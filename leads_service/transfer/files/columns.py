@@ -70,6 +70,27 @@ _NAMES = {
                    "last updated on", "date modified", "update time", "lead update time", "person update time",
                    "write date"),
 }
+# The keys of notes that mean something to the service, called elsewhere.
+_NOTES = {
+    "next_step_date": ("prochaine relance", "date de prochaine relance", "date de la prochaine relance",
+                       "date de relance", "relance", "relance le", "à relancer le", "prochain rappel", "date de rappel",
+                       "rappel le",
+                       "à rappeler le", "prochain contact", "date de la prochaine étape", "date de la prochaine action",
+                       "prochaine étape le", "prochaine action le", "date de la prochaine activité", "next follow up",
+                       "next follow up date", "follow up date", "next contact date", "next action date",
+                       "next activity date", "next activity deadline", "lead next activity date",
+                       "deal next activity date"),
+    "next_step_note": ("prochaine étape", "prochaine action", "next step", "next action", "next activity summary"),
+    "estimated_value": ("valeur estimée", "montant estimé", "montant", "montant prévu", "montant potentiel",
+                        "montant de l'opportunité", "montant de la transaction", "valeur de l'opportunité",
+                        "ca potentiel", "ca estimé", "ca prévu", "revenu espéré", "revenu attendu", "amount",
+                        "estimated amount", "expected amount", "expected value", "expected revenue", "deal value",
+                        "lead value", "deal amount", "opportunity amount"),
+    "last_contact": ("dernier contact", "date du dernier contact", "date de dernier contact", "dernier contact le",
+                     "contacté le", "last contacted", "last contact date", "last contacted date",
+                     "date of last contact"),
+}
+NOTE_KEYS = tuple(_NOTES)
 # Columns of the legacy table that have no home here; they become keys of notes. A file with one of them is legacy.
 LEGACY_ONLY = ("next_step_date", "next_step_note", "last_contact", "estimated_value", "support_type", "support_detail")
 # Next to a first name they mean the last name.
@@ -85,12 +106,12 @@ def _bare(heading):
 
 
 _MEANINGS = {_bare(column): column for column in LEAD_COLUMNS} | {
-    _bare(name): meaning for meaning, names in _NAMES.items() for name in (meaning, *names)}
+    _bare(name): meaning for meaning, names in (_NAMES | _NOTES).items() for name in (meaning, *names)}
 _LEGACY_OF = {_bare(column): column for column in LEGACY_ONLY}
 
 
 def meaning_of(heading: str) -> str | None:
-    """The column of leads that `heading` means, or first_name or last_name; else None.
+    """The column of leads that `heading` means, first_name, last_name, or the one of NOTE_KEYS; else None.
 
     What stands in brackets does not count, nor does a number at the end: `E-mail (pro)`, `Phone 2`.
     """

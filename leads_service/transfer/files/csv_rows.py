@@ -1,5 +1,6 @@
 """The records of a CSV file, good ones and broken ones."""
 
+import contextlib
 import csv
 import itertools
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ from leads_service.transfer.sources import (
     MAX_RECORD,
     REJECT_HEADING,
     Fault,
+    Heading,
     Row,
     Source,
     SourceError,
     Understood,
-    check_headings,
+    below_titles,
     named_once,
 )
 
@@ -84,37 +86,47 @@ class Lines:
 
 def csv_source(text, decoded) -> Source:
     """The rows of the CSV `text`, which `decoded` makes of the file. Raises SourceError."""
-    lines = Lines(text)
-    heading = _first(lines)
-    if declared := declared_delimiter(heading):
-        heading = _first(lines)
-    if decoded.undecoded.search(heading) or "\0" in heading:
-        raise SourceError(_NOT_TEXT)
-    heading, delimiter, cells = _heading(lines, heading, declared)
+    lines, understood = Lines(text), Understood("csv", encoding=lambda: decoded.encoding)
+    heading = below_titles(_headings(lines, decoded), understood)
     # A rejects file, corrected: what it says about each row is not part of the row.
-    skipped = len(REJECT_HEADING) if cells[:4] == REJECT_HEADING else 0
-    headings = named_once(cells[skipped:])
-    check_headings(headings)
-    understood = Understood("csv", headings, encoding=lambda: decoded.encoding, delimiter=delimiter)
-    records = _Records(lines, delimiter, heading, cells, skipped, decoded, understood)
-    return Source(records.rows(), headings, cells=True, understood=understood)
+    skipped = len(REJECT_HEADING) if heading.cells[:4] == REJECT_HEADING else 0
+    understood.headings, understood.delimiter = named_once(heading.cells[skipped:]), heading.delimiter
+    records = _Records(lines, heading, skipped, decoded, understood)
+    return Source(records.rows(), understood.headings, cells=True, understood=understood)
 
 
-def _first(lines):
-    """The first line that is more than blanks, delimiters and quotes."""
-    for line in lines:
-        line = line.lstrip(_MARK)
-        if line.strip(' \t\r\n,;|"\xa0'):
-            return line
+def _headings(lines, decoded):
+    """A Heading for each of the first records that is more than blanks, delimiters and quotes. Raises SourceError when
+    the first one is none."""
+    line, text = _filled(lines)
+    if declared := declared_delimiter(text):
+        line, text = _filled(lines)
+    yield _heading(lines, decoded, line, text, declared)
+    with contextlib.suppress(SourceError):  # the first one is what the caller is told of
+        while True:
+            yield _heading(lines, decoded, *_filled(lines), declared)
+
+
+def _filled(lines):
+    """(number, text) of the next line that is more than blanks, delimiters and quotes."""
+    line = lines.begin()
+    for text in lines:
+        text = text.lstrip(_MARK)
+        if text.strip(' \t\r\n,;|"\xa0'):
+            return line, text
+        line = lines.begin()
     raise SourceError(_NOT_TEXT)
 
 
-def _heading(lines, text, declared):
-    """The text of the heading, its delimiter and its cells; it goes on while a quote is open."""
+def _heading(lines, decoded, line, text, declared):
+    """The Heading that begins with `text`; it goes on while a quote is open."""
     for _ in range(_AHEAD):
         delimiter = declared or guessed_delimiter(text)
         try:
-            return text, delimiter, next(csv.reader([text], strict=True, skipinitialspace=True, delimiter=delimiter))
+            cells = next(csv.reader([text], strict=True, skipinitialspace=True, delimiter=delimiter))
+            if decoded.undecoded.search(text) or "\0" in text:
+                raise SourceError(_NOT_TEXT)
+            return Heading(line, cells, text, delimiter)
         except csv.Error:
             if len(text) > _LONGEST_HEADING:
                 break
@@ -125,9 +137,9 @@ def _heading(lines, text, declared):
 class _Records:
     """The records below the heading."""
 
-    def __init__(self, lines, delimiter, text, heading, skipped, decoded, understood):
-        self._lines, self._delimiter, self._decoded, self._understood = lines, delimiter, decoded, understood
-        self._text, self._heading, self._skipped = text.strip("\r\n"), heading, skipped
+    def __init__(self, lines, heading, skipped, decoded, understood):
+        self._lines, self._delimiter, self._decoded, self._understood = lines, heading.delimiter, decoded, understood
+        self._text, self._heading, self._skipped = heading.text.strip("\r\n"), heading.cells, skipped
         self._headings = understood.headings
 
     def rows(self) -> Iterator[Row]:

@@ -7,9 +7,9 @@ from typing import BinaryIO
 
 from leads_service.contract.sentences import Sentence
 from leads_service.transfer.files.cells import NULLS, unprotected
-from leads_service.transfer.files.columns import meanings_of
+from leads_service.transfer.files.columns import NOTE_KEYS, meanings_of
 from leads_service.transfer.files.workbook import Percent, Workbook
-from leads_service.transfer.sources import Row, Source, SourceError, Understood, check_headings, named_once
+from leads_service.transfer.sources import Heading, Row, Source, SourceError, Understood, below_titles, named_once
 
 _HELD = 8 * 2**20  # bytes of what cannot be read twice; more goes to a temporary file
 _PIECE = 2**16
@@ -35,26 +35,30 @@ def workbook_source(head: bytes, file: BinaryIO) -> Source:
 
 
 def _source(workbook):
-    rows = workbook.rows()
-    for _, cells in rows:
-        filled = [column for column, value in cells.items() if _text(value).strip()]
-        if filled:
-            break
-    else:
-        raise SourceError(_EMPTY)
-    width = max(filled) + 1
-    headings = named_once([_text(cells.get(column)) for column in range(width)])
-    check_headings(headings)
-    understood = Understood("xlsx", headings)
+    rows, understood = workbook.rows(), Understood("xlsx")
+    headings = named_once(below_titles(_headings(rows), understood).cells)
+    understood.headings = headings
     if len(workbook.sheets) > 1:
         understood.assume(_FIRST_SHEET.format(name=workbook.sheets[0], count=len(workbook.sheets)))
     return Source(_rows(rows, headings), headings, cells=True, understood=understood, size=workbook.packed,
                   position=lambda: workbook.done)
 
 
+def _headings(rows):
+    """A Heading for each row that is more than blanks."""
+    seen = False
+    for number, cells in rows:
+        filled = [column for column, value in cells.items() if _text(value).strip()]
+        if filled:
+            seen = True
+            yield Heading(number, [_text(cells.get(column)) for column in range(max(filled) + 1)])
+    if not seen:
+        raise SourceError(_EMPTY)
+
+
 def _rows(rows, headings):
     meanings = meanings_of(headings)
-    as_text = [bool(meanings[heading]) for heading in headings]
+    as_text = [bool(meanings[heading]) and meanings[heading] not in NOTE_KEYS for heading in headings]
     for number, cells in rows:
         texts = {column: value if isinstance(value, str) else _text(value) for column, value in cells.items()}
         if not any(map(str.strip, texts.values())):

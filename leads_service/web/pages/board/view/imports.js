@@ -39,7 +39,7 @@ export class Import extends Component {
   // The rejected rows as they stand in the file, each with its reason in front: to be mended and brought in again.
   async download() {
     const { report, file } = this.state;
-    const { encoding, delimiter, format } = report.understood;
+    const { encoding, delimiter, format, heading_line: heading } = report.understood;
     const rows = format === "csv" && delimiter
       ? new TextDecoder(encoding || "utf-8").decode(await this.bytes.arrayBuffer()).split(/\r\n|\r|\n/) : null;
     const cell = (value) => `"${String(value ?? "").replaceAll('"', '""')}"`;
@@ -50,8 +50,7 @@ export class Import extends Component {
       return record;
     };
     const head = ["line", "column", "code", "message"].join(by);
-    const first = rows?.[0].startsWith("sep=") ? 2 : 1;
-    const lines = [rows ? head + by + record(first) : head, ...report.rejects.map((each) => {
+    const lines = [rows ? head + by + record(heading) : head, ...report.rejects.map((each) => {
       const reason = [each.line, cell(each.column), cell(each.code), cell(each.message)].join(by);
       return rows ? reason + by + record(each.line) : reason;
     })];
