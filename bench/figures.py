@@ -3,19 +3,16 @@
     .venv/bin/pip install -r bench/requirements.txt
     .venv/bin/python bench/figures.py [--rows 1000000] [--rounds 9] [--keep FOLDER]
 
-It fills two databases (bench/fill.py): leads without a value or a next step, and leads that all have both. PostgreSQL
-has a gigabyte of shared_buffers, the quarter of a small machine, as docs/scaling.md wants it; in its default of 128 MB
-the figures by owner miss the aim. A round asks for the figures by each field three times, and for the count seven times
-in between; a field's multiple is that of the medians of a round. Prints the median of the rounds, the lowest and the
-highest; exit status 1 when a median misses its aim.
+It fills two databases of the embedded server (bench/fill.py): leads without a value or a next step, and leads that all
+have both. A round asks for the figures by each field three times, and for the count seven times in between; a field's
+multiple is that of the medians of a round. Prints the median of the rounds, the lowest and the highest; exit status 1
+when a median misses its aim.
 """
 
 import argparse
 import atexit
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -28,12 +25,6 @@ from leads_service.contract.lists import GROUPINGS
 from leads_service.database import embedded
 
 AIM = 4  # × count(*)
-# In a process of its own: PostgreSQL ends with it, and starts anew with the setting.
-ENLARGE = """import sys
-from pathlib import Path
-from leads_service.database import embedded
-from real.postgres import sql
-sql(embedded.start(Path(sys.argv[1])), "ALTER SYSTEM SET shared_buffers = '1GB'")"""
 
 
 def multiples(url, rounds):
@@ -57,10 +48,7 @@ def main():
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    data = (arguments.keep or folder / "data").resolve()
-    subprocess.run([sys.executable, "-c", ENLARGE, data], check=True,
-                   env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path[:2])})
-    server = embedded.start(data)
+    server = embedded.start((arguments.keep or folder / "data").resolve())
     missed = []
     for valued in (False, True):
         url = database_of(server, arguments.rows, valued)

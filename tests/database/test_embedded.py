@@ -109,6 +109,11 @@ def used_dir(shared_dir):
 
 # Starting, sharing, stopping.
 
+def test_it_has_memory_for_the_figures_of_a_million_leads(used_dir):
+    with using(used_dir) as (_, url):
+        [(memory,)] = sql(url, "SELECT pg_size_bytes(current_setting('shared_buffers'))")
+        assert memory == min(256 * 2**20, psutil.virtual_memory().total // 4 // 2**20 * 2**20)
+
 def test_it_makes_everything_and_says_where(data_dir):
     with serving(data_dir) as (_, caller):
         assert caller.get("/health/ready").status == 200
