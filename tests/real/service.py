@@ -77,7 +77,6 @@ def wait_until_up(process, caller, log_file):
 
 def flask(*arguments, **environ):
     """Run `flask leads …` as an operator would, in a process of its own; gives what subprocess.run gives."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LEADS_")}
     with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
-        status = Fork("flask", ["leads", *arguments], inherited | environ, out.name, err.name).wait(120)
+        status = Fork("flask", ["leads", *arguments], os.environ | environ, out.name, err.name).wait(120)
         return subprocess.CompletedProcess(arguments, status, out.read(), err.read())

@@ -18,8 +18,7 @@ ERP = "https://erp.example.com"
 
 def gunicorn(*arguments, **environ):
     """Run gunicorn until it ends by itself."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LEADS_")}
-    return subprocess.run([sys.executable, "-m", "gunicorn", *arguments], cwd=ROOT, env=inherited | environ, text=True,
+    return subprocess.run([sys.executable, "-m", "gunicorn", *arguments], cwd=ROOT, env=os.environ | environ, text=True,
                           capture_output=True, timeout=30)
 
 

@@ -19,9 +19,8 @@ NO_DATABASE = "postgresql://127.0.0.1:1/none"
 
 
 def gunicorn(*arguments, **environ):
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LEADS_")}
     return subprocess.Popen([sys.executable, "-m", "gunicorn", *arguments], cwd=ROOT, close_fds=False, text=True,
-                            env=inherited | {"DATABASE_URL": NO_DATABASE} | environ,
+                            env=os.environ | {"DATABASE_URL": NO_DATABASE} | environ,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
