@@ -81,6 +81,7 @@ def test_a_next_step_is_set(board, beside, api, lead):
     fill(beside, "Prochaine étape le", day)
     expect(board.get_by_text("Prochaine étape le : enregistré.")).to_be_visible()
     fill(beside, "Prochaine étape", "Envoyer le devis")
+    expect(board.get_by_text("Prochaine étape : enregistré.")).to_be_visible()
     expect(card(board, "Zoé Blanc")).to_contain_text("Envoyer le devis")
     expect(card(board, "Zoé Blanc")).to_contain_text("(en retard)")
     assert now(api, lead)["notes"] == {"next_step_date": day, "next_step_note": "Envoyer le devis"}
