@@ -30,7 +30,8 @@ def leads(api):
     api.make(name="Ana Silva", stage="won", source="web")
     api.make(name="BLANC Zoé", company="Acme", stage="lost", phone="06 12 34 56 78")
     api.make(name="Zoé Blanc", company="ACME", owner="Alice Durand", tags=["vip"], phone="06 12 34 56 78",
-             email="zoe@example.com", notes={"next_step_date": "2020-01-01", "estimated_value": 1200},
+             email="zoe@example.com",
+             notes={"next_step_date": "2020-01-01", "estimated_value": 1200, "Couleur": "bleu"},
              activities=[{"type": "call", "text": "Rappeler", "at": "2026-01-01T10:00:00Z"}])
 
 

@@ -12,6 +12,17 @@ export const FIELDS = [
   ["notes.lost_reason", "text"], ["notes.text", "long"],
 ];
 
+const MOST_NOTES = 50; // on the page; the dossier has all of them
+const SHOWN = new Set([...FIELDS.map(([field]) => field), "notes.merged"]); // merges are told by the history
+
+// What imports and other programs keep in the notes under names of their own: to be read, not to be changed.
+export function OtherNotes({ lead }) {
+  const others = Object.entries(lead.notes).filter(([key, value]) => !SHOWN.has(`notes.${key}`) && value !== null && value !== "");
+  return others.length > 0 && html`<section><h2>${say("otherNotes")}</h2><dl>
+    ${others.slice(0, MOST_NOTES).map(([key, value]) => html`<div class="field" key=${key}><dt class="quiet">${label(key)}</dt>
+      <dd>${textOf(key, value).slice(0, 500)}</dd></div>`)}</dl></section>`;
+}
+
 const text = (field, value) => (value === null ? "" : field === "tags" ? value.join(", ") : String(value));
 
 export class Field extends Component {

@@ -4,7 +4,7 @@ import { addressOf, follow } from "../model/address.js";
 import { addActivity, busy, convert, goBackTo, reasonOf, reload, remove } from "../model/changing.js";
 import { Component, createRef, html, onSubmit } from "./dom.js";
 import { Duplicates } from "./duplicates.js";
-import { Field, FIELDS } from "./fields.js";
+import { Field, FIELDS, OtherNotes } from "./fields.js";
 import { Person } from "./person.js";
 import { may, shown as shownLeads, state } from "../model/store.js";
 import { label, moment, say, textOf } from "../model/words.js";
@@ -67,6 +67,7 @@ export class Panel extends Component {
       <section aria-label=${say("details")}>
         ${FIELDS.map(([field, type]) => html`<${Field} key=${field} lead=${lead} field=${field} type=${type} />`)}
       </section>
+      <${OtherNotes} lead=${lead} />
       <${Activities} lead=${lead} />
       <section><h2>${say("history")}</h2>
         ${missed && html`<p class="wrong">${missed.message} <button onClick=${() => this.open()}>${say("again")}</button></p>`}
