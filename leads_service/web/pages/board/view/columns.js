@@ -49,7 +49,7 @@ function Column({ column, name, isCurrent }) {
           href=${addressOf({ view: "table", next_step: "overdue", ...filter })}>${say("overdueCount", figures.overdue)}</a>`}</p>
     </div>
     <ul class="cards" aria-busy=${column.busy}>
-      ${ids.slice(0, state.most).map((id) => html`<${Card} key=${id} lead=${state.leads.get(id)}
+      ${ids.slice(0, column.isOld ? ids.length : state.most).map((id) => html`<${Card} key=${id} lead=${state.leads.get(id)}
         since=${state.since.get(id)} isChanged=${state.changed.has(id)} isShown=${state.place.lead === id}
         spoken=${language()} isOld=${column.isOld && column.busy} address=${address(id)} mayMove=${may("editor")} />`)}
       ${status === "ready" && !ids.length && html`<li class="quiet">${say("emptyColumn")}</li>`}
