@@ -23,6 +23,7 @@ _NO_HEADER = Sentence(
     "The first line must name the columns, one of them name, contact or company; found: {found}.")
 _TITLE = Sentence("Au-dessus des en-têtes, « {title} » est passé.", "Above the headings, {title} is passed over.")
 _MAX_TITLES = 10
+_MAX_TITLE = 1000  # cells of one; a wider row is data, of which no more is held
 
 
 class SourceError(ValueError):
@@ -159,6 +160,8 @@ def below_titles(rows: Iterator[Heading], understood: Understood) -> Heading:
                     understood.assume(_TITLE.format(title=" ".join(title)[:200]))
                 return row
         above.append(row)
+        if len(row.cells) > _MAX_TITLE:
+            break
     raise SourceError(_NO_HEADER.format(found=", ".join(above[0].cells)[:200]))
 
 

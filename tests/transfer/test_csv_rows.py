@@ -49,6 +49,7 @@ def test_titles_above_the_headings_are_passed_over_and_named(above, titles):
 @pytest.mark.parametrize("text", [
     "Couleur;Taille\nrouge;Nom\nbleu;2\n",  # a heading of no names, as wide as its rows
     "Couleur;Taille\nrouge;2\nNom;Ville\nZoé;Aix\n", "Couleur\nNom\nZoé\n", "Liste\n" * 11 + "Nom;Ville\nZoé;Aix\n",
+    "Liste," * 1001 + "\nNom,Ville," + "x," * 2000 + "\n",
     "Liste\n\"Nom;Ville\nZoé;Aix\n", b"Liste\n\x00Nom;Ville\nZo\xe9;Aix\n"])
 def test_rows_of_data_are_no_titles(text):
     with pytest.raises(SourceError, match=r"Couleur|Liste"):
