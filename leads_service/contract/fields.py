@@ -358,13 +358,13 @@ def is_day(text: str) -> bool:
 
 
 # Keys of notes that mean something: next_step_note is a text, the others are what migrations/0012_next_steps.py reads.
-_DATES = ("next_step_date", "last_contact")
+DATE_KEYS = ("next_step_date", "last_contact")
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]+)?", re.ASCII)
 
 
 def misread_keys(notes: dict) -> list[Sentence]:
     """What is wrong with the known keys of notes, a sentence for each; null is none."""
-    wrong = [BAD_DATE_KEY.format(key=key) for key in _DATES if notes.get(key) is not None and not _begins_with_day(
+    wrong = [BAD_DATE_KEY.format(key=key) for key in DATE_KEYS if notes.get(key) is not None and not _begins_with_day(
         notes[key])]
     if not isinstance(notes.get("next_step_note", ""), str | None):
         wrong.append(BAD_TEXT_KEY.format(key="next_step_note"))

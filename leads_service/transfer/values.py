@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from marshmallow import ValidationError
 
+from leads_service.contract.fields import DATE_KEYS
 from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.contract.sizes import MAX_BYTES
@@ -122,7 +123,7 @@ def parse_amount(text: str, assume) -> int | float:
 
 def note_value(key: str, value: object, assume) -> object:
     """What `value` means as one of NOTE_KEYS, which is not to say that it may stand there; raises ValidationError."""
-    if key in ("next_step_date", "last_contact"):
+    if key in DATE_KEYS:
         return parse_day(str(value), assume)  # a number is a spreadsheet's
     if key == "estimated_value" and isinstance(value, str):
         return parse_amount(value, assume)
