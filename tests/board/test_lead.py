@@ -51,13 +51,13 @@ def test_it_is_edited_in_place_and_saved_on_leaving_a_field(board, beside, api, 
 def test_what_notes_keep_under_other_names_is_read(board, beside, api, lead):
     others = beside.get_by_role("heading", name="Autres informations")
     expect(others).to_have_count(0)
-    notes = {"Montant": "1.500", "legacy_status": "Chaud", "Options": {"gaz": True}, "text": "Vue au salon",
-             "merged": [], "Vide": ""}
+    notes = {"Montant": "1.500", "legacy_status": "Chaud", "call": "oui", "Options": {"gaz": True},
+             "text": "Vue au salon", "merged": [], "Vide": ""}
     assert api.call("PATCH", f"/leads/{lead['id']}", {"notes": notes}).status == 200
     expect(others).to_be_visible()
     names, values = beside.get_by_role("term"), beside.get_by_role("definition")
-    expect(names).to_have_text(["Montant", "Options", "Statut d'origine"])
-    expect(values).to_have_text(["1.500", '{"gaz":true}', "Chaud"])
+    expect(names).to_have_text(["call", "Montant", "Options", "Statut d'origine"])
+    expect(values).to_have_text(["oui", "1.500", '{"gaz":true}', "Chaud"])
     expect(beside.get_by_label("Remarques")).to_have_value("Vue au salon")
 
 

@@ -221,8 +221,8 @@ const LABELS = {
   company_id: ["Société de l'ERP", "ERP company"], next_step: ["Prochaine étape", "Next step"],
   "notes.next_step_date": ["Prochaine étape le", "Next step on"], "notes.next_step_note": ["Prochaine étape", "Next step"],
   "notes.estimated_value": ["Valeur estimée (€)", "Estimated value (€)"], "notes.last_contact": ["Dernier contact", "Last contact"],
-  legacy_status: ["Statut d'origine", "Original status"], legacy_stage: ["Étape d'origine", "Original stage"],
-  legacy_id: ["Identifiant d'origine", "Original id"], legacy_email: ["E-mail d'origine", "Original e-mail"],
+  "notes.legacy_status": ["Statut d'origine", "Original status"], "notes.legacy_stage": ["Étape d'origine", "Original stage"],
+  "notes.legacy_id": ["Identifiant d'origine", "Original id"], "notes.legacy_email": ["E-mail d'origine", "Original e-mail"],
   "notes.merged": ["Fusions", "Merges"], "notes.text": ["Remarques", "Remarks"], "notes.lost_reason": ["Perdu parce que", "Lost because"],
   next_step_from: ["Prochaine étape du", "Next step from"], next_step_to: ["Prochaine étape au", "Next step to"],
   created_from: ["Créé du", "Created from"], created_to: ["Créé au", "Created to"],
@@ -243,8 +243,8 @@ const MISSING = {
   stage: ["Sans étape", "No stage"], status: ["Sans statut", "No status"],
 };
 
-// What a person reads for a word of the API: a stage, a field, an order.
-export const label = (word) => LABELS[word]?.[chosen === "fr" ? 0 : 1] ?? word;
+// What a person reads for a word of the API: a stage, a field, an order. A key of notes that has no word here is one itself.
+export const label = (word) => LABELS[word]?.[chosen === "fr" ? 0 : 1] ?? word.replace(/^notes\./, "");
 export const valueLabel = (field, value) =>
   value === null ? MISSING[field][chosen === "fr" ? 0 : 1] : ["stage", "status"].includes(field) ? label(value) : value;
 

@@ -17,10 +17,11 @@ const SHOWN = new Set([...FIELDS.map(([field]) => field), "notes.merged"]); // m
 
 // What imports and other programs keep in the notes under names of their own: to be read, not to be changed.
 export function OtherNotes({ lead }) {
-  const others = Object.entries(lead.notes).filter(([key, value]) => !SHOWN.has(`notes.${key}`) && value !== null && value !== "");
+  const others = Object.entries(lead.notes).map(([key, value]) => [`notes.${key}`, value])
+    .filter(([field, value]) => !SHOWN.has(field) && value !== null && value !== "");
   return others.length > 0 && html`<section><h2>${say("otherNotes")}</h2><dl>
-    ${others.slice(0, MOST_NOTES).map(([key, value]) => html`<div class="field" key=${key}><dt class="quiet">${label(key)}</dt>
-      <dd>${textOf(key, value).slice(0, 500)}</dd></div>`)}</dl></section>`;
+    ${others.slice(0, MOST_NOTES).map(([field, value]) => html`<div class="field" key=${field}><dt class="quiet">${label(field)}</dt>
+      <dd>${textOf(field, value).slice(0, 500)}</dd></div>`)}</dl></section>`;
 }
 
 const text = (field, value) => (value === null ? "" : field === "tags" ? value.join(", ") : String(value));
