@@ -6,6 +6,7 @@ import re
 from flask import Flask
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import MapAdapter
 
 from leads_service import cli, config
 from leads_service.database import embedded
@@ -34,6 +35,15 @@ from leads_service.web.routes import (
 )
 
 
+class Application(Flask):
+    """Flask, save that an address is matched without looking at the host, on which no rule depends: looking takes a
+    tenth of the time of a request for one lead."""
+
+    def create_url_adapter(self, request):
+        return request and MapAdapter(self.url_map, "", request.root_path + "/", "", request.scheme, request.path,
+                                      request.method)
+
+
 def create_app(settings: config.Settings | None = None) -> Flask:
     """The application; reads the environment when no `settings` are given. Opens no connection.
 
@@ -41,7 +51,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     """
     settings = settings or config.load()
     config.settle_libpq(settings)
-    app = Flask(__name__, static_folder=None)
+    app = Application(__name__, static_folder=None)
     app.json.sort_keys = False
     app.json.ensure_ascii = False
     app.url_map.strict_slashes = False  # rules end in no slash, addresses may
