@@ -1,6 +1,7 @@
 """An HTTP client, and the shape of the failures that it is given."""
 
 import contextlib
+import functools
 import http.client
 import json
 import socket
@@ -18,7 +19,7 @@ class Reply:
         self.headers = response.headers
         self.body = response.read()
 
-    @property
+    @functools.cached_property
     def json(self):
         return json.loads(self.body)
 
