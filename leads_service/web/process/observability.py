@@ -1,7 +1,6 @@
 """What is kept of every request: an id, on its answer and in every line of the log, its count and its time."""
 
 import contextvars
-import functools
 import logging
 import os
 import re
@@ -74,14 +73,9 @@ class Observed:
 
 
 def _record(environ, status, begun):
-    requests, seconds = _metrics(_route(environ), _method(environ), status[:3])
-    requests.inc()
-    seconds.observe(perf_counter() - begun)
-
-
-@functools.cache  # there are as many as metrics; looking for both takes longer than counting
-def _metrics(route, method, status):
-    return REQUESTS.labels(route, method, status), REQUEST_SECONDS.labels(route)
+    route = _route(environ)
+    REQUESTS.labels(route, _method(environ), status[:3]).inc()
+    REQUEST_SECONDS.labels(route).observe(perf_counter() - begun)
 
 
 def _new_id():
