@@ -14,7 +14,7 @@ from leads_service.access.callers import Role
 from leads_service.app import create_app
 from leads_service.database.pool import database
 from leads_service.web.description.route import promise_of
-from real.postgres import connected, empty, sql
+from real.postgres import connected, sql
 from real.service import service
 
 SECRET = "a secret of the tests, of more than 32 bytes"
@@ -93,12 +93,17 @@ def served(app):
 
 
 @pytest.fixture(scope="module")
-def guarded(migrated_url, tmp_path_factory):
+def guarded_url(make_migrated):
+    """A database that nobody else empties between these tests."""
+    return make_migrated()
+
+
+@pytest.fixture(scope="module")
+def guarded(guarded_url, tmp_path_factory):
     """A service that asks for keys or tokens, and the headers of each caller."""
-    empty(migrated_url)
-    sql(migrated_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", OURS, THEIRS)
+    sql(guarded_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", OURS, THEIRS)
     made = {}
-    with connected(migrated_url) as own:
+    with connected(guarded_url) as own:
         for name, role, company in (("reader", "reader", None), ("editor", "editor", None), ("admin", "admin", None),
                                     ("own", "admin", OURS), ("other", "admin", THEIRS), ("revoked", "admin", None)):
             made[name] = {"X-API-Key": keys.create(own, name, role, company)}
@@ -113,11 +118,10 @@ def guarded(migrated_url, tmp_path_factory):
              "own's token": token(role="admin", company_id=OURS),
              "other's token": token(role="admin", company_id=THEIRS)}
     log = tmp_path_factory.mktemp("guarded") / "log"
-    with service(log, DATABASE_URL=migrated_url, WEB_CONCURRENCY=1, LEADS_AUTH="keys,jwt",
+    with service(log, DATABASE_URL=guarded_url, WEB_CONCURRENCY=1, LEADS_AUTH="keys,jwt",
                  LEADS_JWT_SECRET=SECRET) as (_, caller):
         yield caller, {who: [made[way] if isinstance(way, str) else way for way in ways]
                        for who, ways in CALLERS.items()}
-    empty(migrated_url)
 
 
 def put_lead_back(url):
@@ -131,13 +135,13 @@ def test_the_table_has_every_route(app):
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: " ".join(route))
-def test_who_gets_what(guarded, migrated_url, route):
+def test_who_gets_what(guarded, guarded_url, route):
     caller, headers_of = guarded
     path, body, expected = ROUTES[route]
     for (who, ways), status in zip(headers_of.items(), map(int, expected.split()), strict=True):
         for headers in ways:
-            put_lead_back(migrated_url)
-            before = sql(migrated_url, "SELECT * FROM leads")
+            put_lead_back(guarded_url)
+            before = sql(guarded_url, "SELECT * FROM leads")
             reply = caller.call(route[0], path, body, headers=headers)
             assert reply.status == status, (who, headers, reply)
             if status in (401, 403):
@@ -147,7 +151,7 @@ def test_who_gets_what(guarded, migrated_url, route):
             if status >= 400 or who == "other company":
                 assert MARK not in reply.body.decode()
                 assert LEAD not in reply.body.decode()
-                assert [row for row in sql(migrated_url, "SELECT * FROM leads") if str(row[0]) == LEAD] == before
+                assert [row for row in sql(guarded_url, "SELECT * FROM leads") if str(row[0]) == LEAD] == before
             if who == "other company" and expected.startswith(READERS) and status == 200 and path != "/caller":
                 seen = reply.data["values"] if "stats" in path else list(reply.data)
                 assert (seen, reply.json.get("total", 0)) == ([], 0)
@@ -173,15 +177,15 @@ def test_it_is_decided_before_any_work(guarded):
     assert caller.get("/leads/?nonsense=1").status == 401
 
 
-def test_an_editors_bulk_deletes_nothing(guarded, migrated_url):
+def test_an_editors_bulk_deletes_nothing(guarded, guarded_url):
     caller, headers_of = guarded
     body = {"items": [{"op": "delete", "id": LEAD}, {"op": "create", "data": NEW}]}
     for who, statuses in (("editor", [403, 201]), ("admin", [200, 201])):
         for headers in headers_of[who]:
-            put_lead_back(migrated_url)
+            put_lead_back(guarded_url)
             results = caller.call("POST", "/leads/bulk", body, headers=headers).data["results"]
             assert [each["status"] for each in results] == statuses
-            assert len(sql(migrated_url, "SELECT 1 FROM leads")) == (2 if who == "editor" else 1)
+            assert len(sql(guarded_url, "SELECT 1 FROM leads")) == (2 if who == "editor" else 1)
 
 
 def test_a_route_that_nobody_thought_of_is_refused(db_url, caplog):
