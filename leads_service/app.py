@@ -44,13 +44,24 @@ class Application(Flask):
                                       request.method)
 
 
+def settle(settings: config.Settings) -> None:
+    """Have the pools and the calendar, of which a process has one each, follow the settings. Raises
+    embedded.EmbeddedError."""
+    config.settle_libpq(settings)
+    pool = {"connections": settings.connections, "recycle": settings.pool_recycle,
+            "statement_timeout": settings.statement_timeout, "slow_query": settings.slow_query,
+            "row_security": settings.rls}
+    database.configure(settings.database_url or embedded.start(settings.data_dir), server="primary", **pool)
+    replica.configure(settings.replica_url, **pool)
+    calendar.configure(settings.time_zone)
+
+
 def create_app(settings: config.Settings | None = None) -> Flask:
     """The application; reads the environment when no `settings` are given. Opens no connection.
 
     Raises config.SettingsError, embedded.EmbeddedError.
     """
     settings = settings or config.load()
-    config.settle_libpq(settings)
     app = Application(__name__, static_folder=None)
     app.json.sort_keys = False
     app.json.ensure_ascii = False
@@ -60,12 +71,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app.extensions["leads_settings"] = settings
     app.extensions["leads_bodies"] = Bodies(settings)
 
-    pool = {"connections": settings.connections, "recycle": settings.pool_recycle,
-            "statement_timeout": settings.statement_timeout, "slow_query": settings.slow_query,
-            "row_security": settings.rls}
-    database.configure(settings.database_url or embedded.start(settings.data_dir), server="primary", **pool)
-    replica.configure(settings.replica_url, **pool)
-    calendar.configure(settings.time_zone)
+    settle(settings)
     if settings.replica_url:
         replica_cookies.register(app)
 

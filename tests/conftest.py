@@ -1,14 +1,21 @@
 """A real PostgreSQL, a schema made by the migrations, a real gunicorn, and clean tables for every test."""
 
+import gc
+
 import pytest
 
 from leads_service import config
-from leads_service.app import create_app
+from leads_service.app import create_app, settle
 from leads_service.database.pool import database
 from real.folder import pytest_configure  # noqa: F401 - pytest looks for it here
 from real.migrations import apply_all
 from real.postgres import databases, empty, server
 from real.service import service
+
+
+def pytest_collection_finish():
+    """Python's collector looks no more through what thousands of tests consist of; it is there until the end."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +64,15 @@ def api(running, db_url):
     return running
 
 
+@pytest.fixture(scope="session")
+def made_app(migrated_url):
+    """An application on that database, made once: making it takes longer than most tests that call it."""
+    return create_app(config.load({"DATABASE_URL": migrated_url}))
+
+
 @pytest.fixture
-def app(db_url):
+def app(made_app, db_url):
     """The application in this process, for what HTTP does not show."""
-    yield create_app(config.load({"DATABASE_URL": db_url}))
+    settle(made_app.extensions["leads_settings"])  # another test's application may have come between
+    yield made_app
     database.close_all()

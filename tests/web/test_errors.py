@@ -5,12 +5,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from leads_service import config
+from leads_service.app import create_app
 from leads_service.contract import problems
 from leads_service.database.pool import database
 from real.client import failed
 from real.postgres import sql
 
 ZERO = str(uuid.UUID(int=0))
+
+
+@pytest.fixture
+def own_app(db_url):
+    """An application that has answered nothing yet, so that it takes routes."""
+    yield create_app(config.load({"DATABASE_URL": db_url}))
+    database.close_all()
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/leads/x/y", "/LEADS/", "/docs/nothing.js", "/docs/../x",
@@ -80,13 +89,13 @@ def test_a_value_that_only_the_database_refuses_is_a_422(api, db_url):
         sql(db_url, "ALTER TABLE leads DROP CONSTRAINT test_city")
 
 
-def test_the_unexpected_is_a_500_that_can_be_found_in_the_log(app, caplog):
-    @app.get("/broken/<term>")
+def test_the_unexpected_is_a_500_that_can_be_found_in_the_log(own_app, caplog):
+    @own_app.get("/broken/<term>")
     def broken(term):
         raise RuntimeError("secret")
 
     for sent in ({}, {"X-Request-ID": "abc-123"}, {"X-Request-ID": "bad id\u00e9"}):
-        reply = app.test_client().get("/broken/camille@example.com", headers=sent)
+        reply = own_app.test_client().get("/broken/camille@example.com", headers=sent)
         assert (reply.status_code, reply.json["code"]) == (500, "internal")
         reference = reply.headers["X-Request-ID"]
         assert reference in reply.json["error"]
@@ -97,12 +106,12 @@ def test_the_unexpected_is_a_500_that_can_be_found_in_the_log(app, caplog):
     assert "camille" not in caplog.text
 
 
-def test_a_database_error_nobody_foresaw_is_a_500(app, caplog):
-    @app.get("/bad-sql")
+def test_a_database_error_nobody_foresaw_is_a_500(own_app, caplog):
+    @own_app.get("/bad-sql")
     def bad_sql():
         database.execute_sql("SELECT 1 FROM")
 
-    reply = app.test_client().get("/bad-sql")
+    reply = own_app.test_client().get("/bad-sql")
     assert (reply.status_code, reply.json["code"]) == (500, "internal")
     assert "syntax" not in reply.text
 
