@@ -34,7 +34,7 @@ _GRANTS = {"SELECT, INSERT, UPDATE, DELETE": "leads, leads_answers, leads_merges
            "SELECT": "companies, leads_keys, leads_migrations, leads_history, leads_history_purged, leads_erased"}
 # They tell of every company's clients and leads, or of who was erased.
 _FUNCTIONS = ("leads_client_is_open(uuid, uuid), leads_beside(bigint[], integer[], uuid), "
-              "leads_are_erased(integer[], uuid[], text[], text[], uuid)")
+              "leads_are_erased(integer[], uuid[], text[], text[], uuid), leads_holding(text)")
 _ERASING = "leads_erase(uuid, uuid, text)"  # nobody else's, ever
 
 

@@ -20,7 +20,7 @@ from leads_service.database.failures import database_problem
 from leads_service.database.pool import database, first, select, write
 from leads_service.database.tables import Lead
 from leads_service.database.versions import VERSION, demand_version
-from leads_service.leads.filters import Condition, of_company, where
+from leads_service.leads.filters import of_company, where
 
 # A lead's columns as SQL lists them.
 COLUMNS = ", ".join(LEAD_COLUMNS)
@@ -184,8 +184,9 @@ def name_holder(problem: Problem, written: dict, company_id: uuid.UUID | None) -
 
 def _id_of_email(email, company_id):
     """The id of the lead that has this e-mail in any case, or had it merged into it."""
-    met, parameters = where([Condition("email", "lower(email) = lower(%s)", [email]), *of_company(company_id)])
-    found = first(database.execute_sql(f"SELECT id::text FROM leads WHERE {met}", parameters))
+    met, parameters = where(of_company(company_id))
+    found = first(database.execute_sql(f"SELECT id::text FROM leads WHERE id = leads_holding(%s) AND {met}",
+                                       [email, *parameters]))
     return found or merged_into("email_key = lower(%s)", email, company_id)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import urllib.parse
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,15 @@ from leads_service import config
 from leads_service.access import keys, row_security
 from leads_service.access.callers import Role
 from leads_service.app import create_app
+from leads_service.contract.lead import LeadBody
 from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import Database, database
+from leads_service.transfer.files.reading import read
+from leads_service.transfer.importing import import_leads
 from leads_service.web.description.route import promise
 from real.pgbouncer import PGBOUNCER, pgbouncer
-from real.postgres import as_role, connected, empty, sql
-from real.service import flask
+from real.postgres import as_role, backends, connected, empty, sql
+from real.service import flask, until
 
 OURS, THEIRS = (uuid.UUID(f"00000000-0000-4000-8000-0000000000d{n}") for n in (1, 2))
 EVERY = "SELECT name FROM leads ORDER BY name"
@@ -254,6 +258,29 @@ def test_what_it_cannot_hold_or_would_open_is_refused(secured, make_role):
         assert not row_security.disable(own)
     sql(url, "DROP POLICY theirs ON leads")
     sql(url, "ALTER TABLE leads DISABLE ROW LEVEL SECURITY")
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("on_conflict", ["skip", "update"])
+def test_an_import_reads_no_table_through(secured, held, on_conflict, dry_run):
+    """Not for any of its rows: new ones, the company's own, and others' that PostgreSQL refuses."""
+    url, _ = secured
+    for whose, company in (("ours", OURS), ("theirs", THEIRS)):
+        sql(url, "INSERT INTO leads (name, email, company_id) SELECT 'x', %s || n || '@x.fr', %s "
+                 "FROM generate_series(1, 1000) AS n", whose, str(company))
+    sql(url, "INSERT INTO leads_merged (lead_id, merge_id, email_key, survivor_id) SELECT gen_random_uuid(), l.id, "
+             "n || '@merged.fr', l.id FROM leads l, generate_series(1, 1000) AS n WHERE name = 'ours'")
+    sql(url, "VACUUM ANALYZE leads, leads_merged")
+    rows = [{"name": "y", "email": f"{whose}{number}@x.fr"} for number in range(1, 51)
+            for whose in ("ours", "theirs", "new")]
+    seen = "SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname IN ('leads', 'leads_merged')"
+    before = sql(url, seen)[0][0]
+    act_for(OURS, "admin")
+    import_leads(held, read(io.BufferedReader(io.BytesIO(json.dumps(rows).encode()))), LeadBody(), OURS,
+                 on_conflict=on_conflict, dry_run=dry_run, reject=lambda row, fault: None)
+    held.close_all()
+    until(lambda: not backends(url))  # what they counted is told when they end
+    assert sql(url, seen)[0][0] - before < 20 * 3000
 
 
 def test_the_service_refuses_a_connection_above_row_security(secured, caplog):

@@ -24,6 +24,7 @@ SHIPPED = {
     "0013_merges.py": "e78cee8a3335fe98d81ca2c763be6508b5e46488470ca0a30972811f4e0b2441",
     "0014_erased.py": "72accc20d5fbe76d85239fa55ef3df8a787bf1e522295e16294c08eaeb9dfb2f",
     "0015_kept_figures.py": "81de8f44937b181ff6f7e9b4eafd27ee977d871ef5a8f871435c9f6dd41f6c62",
+    "0016_holders.py": "d35f2c6416ddaebd6f818aa0311984b59662ce2f4cc334cd2733447cf09dc55b",
 }
 
 

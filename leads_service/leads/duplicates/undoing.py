@@ -100,18 +100,19 @@ def _survivor(merge_id, survivor):
 def _demand_free(merge_id, survivor, own, company_id):
     """Raise undo_blocked unless the ids and e-mails that come back are nobody else's."""
     met, parameters = where(of_company(company_id))
+    email = json.loads(own.columns["email"])
     rows = database.execute_sql(f"""
-        WITH back (lead_id, email) AS (
-            SELECT id, lower(email) FROM jsonb_populate_recordset(
+        WITH back (lead_id, email, holder) AS MATERIALIZED (
+            SELECT id, lower(email), leads_holding(email) FROM jsonb_populate_recordset(
                 NULL::leads, (SELECT losers FROM leads_merges WHERE id = %s))
-            UNION ALL SELECT %s::uuid, lower(%s))
+            UNION ALL SELECT %s::uuid, lower(%s), leads_holding(%s))
         SELECT 'id_taken', lead_id, NULL FROM back JOIN leads l ON l.id = lead_id WHERE lead_id <> %s
         UNION ALL SELECT 'email_taken', lead_id, CASE WHEN {met} THEN l.id END
-        FROM back JOIN leads l ON lower(l.email) = back.email WHERE l.id NOT IN (%s, lead_id)
+        FROM back JOIN leads l ON l.id = holder WHERE l.id NOT IN (%s, lead_id)
         UNION ALL SELECT 'email_taken', b.lead_id, other.lead_id
         FROM back b JOIN back other ON other.email = b.email AND other.lead_id <> b.lead_id WHERE b.lead_id <> %s
-        ORDER BY 2, 1""", [str(merge_id), str(survivor), json.loads(own.columns["email"]), str(survivor), *parameters,
-                           str(survivor), str(survivor)]).fetchall()
+        ORDER BY 2, 1""", [str(merge_id), str(survivor), email, email, str(survivor), *parameters, str(survivor),
+                           str(survivor)]).fetchall()
     if rows:
         raise _blocked([_obstacle(reason, lead_id, existing_id=holder and str(holder))
                         for reason, lead_id, holder in rows])
