@@ -160,6 +160,37 @@ def test_a_filter_tells_who_comes_and_who_is_gone_and_no_more(ask):
     assert ask(page["next_cursor"], city="Aix")["data"] == []
 
 
+@pytest.mark.parametrize("step", [1, 3, 25])
+def test_each_change_has_the_lead_as_it_was_right_after(ask, monkeypatch, step):
+    monkeypatch.setattr(changes, "_STEP", step)
+    lead_id, was = str(uuid.UUID(int=7 << 76 | 4 << 76)), []
+    for life in range(3):
+        was.append(ask.client.post("/leads/", json={"id": lead_id, "name": f"life {life}"}).json["data"])
+        for number in range(4):
+            changed = ({"city": f"{life} {number}"}, {"notes": {"a": None}, "city": None}, {"tags": [f"{number}"]})
+            was.append(ask.client.patch(f"/leads/{lead_id}", json=changed[(number + life) % 3]).json["data"])
+        ask.client.delete(f"/leads/{lead_id}")
+    told = [each["lead"] for each in ask("start")["data"] if each["op"] != "delete"]
+    assert [lead | {"updated_at": None} for lead in told] == [lead | {"updated_at": None} for lead in was]
+
+
+@pytest.mark.parametrize("what", [
+    "UPDATE leads SET interest_level = n % 7 WHERE id = one",
+    "DELETE FROM leads WHERE id = one; INSERT INTO leads (id, name) VALUES (one, 'anew')"])
+@pytest.mark.parametrize("path", ["changes?after=start&limit=1000", "{}/history?limit=1000", "{}/dossier"])
+def test_what_became_of_a_lead_is_read_a_few_times_and_not_once_a_change(ask, db_url, what, path):
+    one = str(uuid.UUID(int=1))
+    sql(db_url, f"DO $$DECLARE one uuid := '{one}'; BEGIN INSERT INTO leads (id, name) VALUES (one, 'x'); "
+                f"FOR n IN 1..400 LOOP {what}; END LOOP; END$$")
+    seen = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'leads_history_pkey'"
+    sql(db_url, "ANALYZE leads_history")
+    sql(db_url, "SELECT pg_stat_force_next_flush()")
+    before = sql(db_url, seen)[0][0]
+    assert ask.client.get(f"/leads/{path.format(one)}").status_code == 200
+    database.execute_sql("SELECT pg_stat_force_next_flush()")
+    assert sql(db_url, seen)[0][0] - before < 20 * 800
+
+
 def test_a_page_that_finds_nothing_moves_on(ask, db_url, monkeypatch):
     monkeypatch.setattr(changes, "LOOKED_AT", 30)
     sql(db_url, "INSERT INTO leads (name, city) SELECT 'x', 'Pau' FROM generate_series(1, 70)")

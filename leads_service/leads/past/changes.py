@@ -45,6 +45,25 @@ _STANDS = f"""
     FROM (SELECT leads_epoch() AS epoch OFFSET 0) AS own LEFT JOIN leads_history_purged AS purged USING (epoch),
          (SELECT pg_current_snapshot() AS seen OFFSET 0) AS now"""
 _NOBODYS = ("", "0", "0", "0")
+# The changes with these keys, each with the lead right after it, `state`. A lead begins with what is known of it, else
+# with STATE, which reads all that became of it later: for every change, that would be the square of them. It begins
+# anew where it comes from nowhere, or from another company, whose changes are missing here. From there on each change
+# adds what it set.
+_STEP_STATES = f"""
+    WITH step AS (
+        SELECT h.*, lead(number) OVER own IS NULL AS ends, known.state AS known, before IS NULL
+               OR company_id_before IS DISTINCT FROM company_id
+               OR (known.state IS NULL AND lag(number) OVER own IS NULL) AS begins
+        FROM leads_history h LEFT JOIN unnest(%s::uuid[], %s::jsonb[]) AS known (lead_id, state) USING (lead_id)
+        WHERE (transaction, number) IN (SELECT * FROM unnest(%s::xid8[], %s::bigint[]))
+        WINDOW own AS (PARTITION BY lead_id ORDER BY number)),
+    begun AS (SELECT *, max(number) FILTER (WHERE begins) OVER (PARTITION BY lead_id ORDER BY number) AS since
+              FROM step),
+    begins AS MATERIALIZED (SELECT number AS since, {STATE} AS state FROM step h WHERE begins)
+    SELECT h.*, coalesce(begins.state, known) || coalesce((
+               SELECT jsonb_object_agg(key, value ORDER BY s.number) FROM step s, jsonb_each(s.after)
+               WHERE s.lead_id = h.lead_id AND s.number <= h.number AND s.number > coalesce(since, 0)), '{{}}') AS state
+    FROM begun h LEFT JOIN begins USING (since)"""
 
 
 class Change(NamedTuple):
@@ -74,11 +93,13 @@ def changes_after(place: tuple[str, ...] | None, selection: Selection, phone_pre
         return Feed([], (epoch, *last) if last else begin)
     behind = _NOBODYS[1:3] if place == FEED_START else place[1:3]
     looked = _looked_at(behind, company_id)
-    found, done, size = [], None, 0
+    found, done, size, known = [], None, 0, {}
     for start in range(0, len(looked), _STEP):
-        step = looked[start:start + _STEP]
-        rows = _judged([keys for *keys, theirs in step if theirs], selection, phone_prefix, company_id)
-        for *keys, _ in step:
+        step, following = looked[start:start + _STEP], looked[start + _STEP:start + 2 * _STEP]
+        rows, known = _judged([(lead_id, keys) for *keys, lead_id, theirs in step if theirs], known,
+                              {lead_id for *_, lead_id, theirs in following if theirs}, selection, phone_prefix,
+                              company_id)
+        for *keys, _, _ in step:
             row = rows.get(keys[1])
             size += len(row.encode()) if row else 0
             if row and found and (len(found) == limit or size > MAX_PAGE):
@@ -96,24 +117,27 @@ def changes_after(place: tuple[str, ...] | None, selection: Selection, phone_pre
 
 
 def _looked_at(behind, company_id):
-    """The next changes: their keys, and whether they may concern the caller."""
+    """The next changes: their keys, whose they are, and whether they may concern the caller."""
     theirs, parameters = "op <> 'gone'", []
     if company_id:
         # A lead that leaves is `gone`: the update beside it is the other company's, and row security hides it.
         theirs = "CASE WHEN op IN ('delete', 'gone') THEN company_id_before ELSE company_id END = %s::uuid"
         parameters = [str(company_id)]
     return select(
-        f"SELECT {_PLACE}, coalesce(epoch = (SELECT leads_epoch()) AND {theirs}, false) "
+        f"SELECT {_PLACE}, lead_id::text, coalesce(epoch = (SELECT leads_epoch()) AND {theirs}, false) "
         f"FROM leads_history h WHERE (transaction, number) > (%s::xid8, %s::bigint) AND {_SETTLED} "
         f"ORDER BY h.transaction, h.number LIMIT {LOOKED_AT}", [*parameters, *behind], again=True).fetchall()
 
 
-def _judged(changes, selection, phone_prefix, company_id):
-    """What the caller is told of the changes with these keys: JSON texts by number; nothing of a lead outside before
-    and after. Of one that was erased nobody knows what it met, so all are told that it is gone."""
+def _judged(changes, known, following, selection, phone_prefix, company_id):
+    """What the caller is told of the changes, each a lead's id and its keys: JSON texts by number; nothing of a lead
+    outside before and after. Of one that was erased nobody knows what it met, so all are told that it is gone.
+
+    `known` is what leads were before, {id: JSON text}; the second that is given is what those of `following` are after.
+    """
     if not changes:
-        return {}
-    transactions, numbers, _ = map(list, zip(*changes, strict=True))
+        return {}, {}
+    transactions, numbers, _ = map(list, zip(*(keys for _, keys in changes), strict=True))
     met, parameters = where(conditions_of(selection, phone_prefix, company_id))
     fields, own = fields_of("h.state"), []
     if company_id:
@@ -129,7 +153,7 @@ def _judged(changes, selection, phone_prefix, company_id):
                    SELECT number AS change, op, lead_id, at, who AS by, {fields} AS fields,
                           {lead} AS lead) AS told)
                ELSE (SELECT row_to_json(told)::text FROM (SELECT number AS change, 'gone' AS op, lead_id, at) AS told)
-               END
+               END, CASE WHEN ends AND lead_id = ANY (%s::uuid[]) THEN state::text END
         FROM (SELECT *, became IS NOT NULL AND EXISTS (
                             SELECT FROM jsonb_populate_record(NULL::leads, became) AS leads WHERE {met}) AS is_theirs,
                      was IS NOT NULL AND EXISTS (
@@ -137,11 +161,12 @@ def _judged(changes, selection, phone_prefix, company_id):
               FROM (SELECT *, CASE WHEN op NOT IN ('delete', 'gone') THEN state END AS became,
                            CASE WHEN op IN ('delete', 'gone') THEN before
                                 WHEN before IS NOT NULL THEN state || before END AS was
-                    FROM (SELECT *, {STATE} AS state FROM leads_history h
-                          WHERE (transaction, number) IN (SELECT * FROM unnest(%s::xid8[], %s::bigint[]))
-                          OFFSET 0) AS made OFFSET 0) AS both_sides OFFSET 0) AS h
-        WHERE is_theirs OR was_theirs OR erased""", [*own, *parameters, *parameters, transactions, numbers])
-    return dict(told.fetchall())
+                    FROM ({_STEP_STATES} OFFSET 0) AS made OFFSET 0) AS both_sides OFFSET 0) AS h
+        WHERE is_theirs OR was_theirs OR erased""", [*own, [*following], *parameters, *parameters, [*known],
+                                                     [*known.values()], transactions, numbers]).fetchall()
+    lead_of = {number: lead_id for lead_id, (_, number, _) in changes}
+    return ({number: row for number, row, _ in told},
+            {lead_of[number]: state for number, _, state in told if state is not None})
 
 
 def _stand(place):

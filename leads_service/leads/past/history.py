@@ -1,7 +1,8 @@
 """What became of leads: their changes as PostgreSQL keeps them, what leads were after each, and their way back.
 
 A lead right after a change is the lead as it is now, with what every later change replaced put back over it, the
-earliest last; a delete replaced all of it. migrations/0010_history.py says why nothing more is kept.
+earliest last; a delete replaced all of it, so that what came after it does not count. migrations/0010_history.py says
+why nothing more is kept.
 """
 
 import uuid
@@ -23,12 +24,15 @@ _STEP = 25  # changes that are fetched at once, each as large as two leads
 _PURGED_AT_ONCE = 10_000  # changes in a transaction
 
 _NAMES = ", ".join(f"'{column}'" for column in LEAD_COLUMNS)
-# The lead right after the change h, a JSON object; of a delete, right before it.
+# The lead right after the change h, a JSON object; of a delete, right before it. The next delete is looked for among
+# the lead's changes, and not among the deletes of all leads, whose index is not for an expression.
 STATE = f"""CASE WHEN h.op = 'delete' THEN h.before ELSE
     coalesce((SELECT to_jsonb(lead) FROM (SELECT {COLUMNS} FROM leads WHERE id = h.lead_id) AS lead), '{{}}')
     || coalesce((SELECT jsonb_object_agg(key, value) FROM (
         SELECT DISTINCT ON (key) key, value FROM leads_history later, jsonb_each(later.before)
-        WHERE later.lead_id = h.lead_id AND later.number > h.number ORDER BY key, later.number) AS earliest), '{{}}')
+        WHERE later.lead_id = h.lead_id AND later.number > h.number AND later.number <= coalesce((
+            SELECT number FROM leads_history WHERE lead_id = h.lead_id AND number > h.number AND op || '' = 'delete'
+            ORDER BY number LIMIT 1), {2**63 - 1}) ORDER BY key, later.number) AS earliest), '{{}}')
     END"""
 
 
