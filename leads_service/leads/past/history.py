@@ -206,7 +206,8 @@ def _restorable(company_id):
     if company_id:
         later, more = "(later.company_id = %s OR later.company_id_before = %s)", 2 * [str(company_id)]
         whose, before = "h.company_id_before = %s", [str(company_id)]
-    return (f"h.op = 'delete' AND NOT h.erased AND {whose} AND leads_merged_into(h.lead_id) IS NULL AND "
+    return (f"h.op = 'delete' AND NOT h.erased AND {whose} AND NOT EXISTS (SELECT FROM leads_merged m "
+            "WHERE m.lead_id = h.lead_id AND leads_merged_into(h.lead_id) IS NOT NULL) AND "  # few are asked that
             f"NOT EXISTS (SELECT FROM leads WHERE id = h.lead_id AND {own}) AND "
             "NOT EXISTS (SELECT FROM leads_history later WHERE later.lead_id = h.lead_id AND later.number > h.number "
             f"AND {later})", [*before, *parameters, *more])
