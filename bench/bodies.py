@@ -1,11 +1,12 @@
 """What the dearest requests cost: bodies of 10 MB to import, and small requests at 100,000 leads.
 
-    .venv/bin/python bench/bodies.py [--only 'NAME;NAME'] [--rows 100000]
+    .venv/bin/python bench/bodies.py [--only 'NAME;NAME'] [--rows 100000] [--row-security]
 
 It makes a PostgreSQL of its own and a service of one worker; each body meets a fresh worker and an empty table. First
 table: the body, its status (504: stopped, with what was done said) and the line to go on from, seconds on the clock,
 the worker's processor seconds and memory at most. Second: the request, its status, seconds on the clock, processor
-seconds of worker and PostgreSQL. Exit status 1: a body took over 15 s or 300 MB, or a request over 0.5 s.
+seconds of worker and PostgreSQL. Exit status 1: a body took over 15 s or 300 MB, or a request over 0.5 s. With
+--row-security only the second one, asked by a role that row security holds.
 """
 
 import argparse
@@ -17,14 +18,17 @@ import string
 import sys
 import time
 import urllib.parse
+import uuid
 from pathlib import Path
 
 import psutil
 
 from clients import postgres
 from fill import statement as filled
+from leads_service.access import keys, row_security
+from leads_service.leads.record import COLUMNS
 from leads_service.transfer.files.formats import ON_CONFLICT
-from real.postgres import sql
+from real.postgres import as_role, connected, sql
 from real.service import service
 from real.workbooks import workbook
 
@@ -71,6 +75,7 @@ BODIES = {  # behind a ? stands the query
     "workbook, a letter a row": lambda: unpacked('<row><c t="str"><v>x</v></c></row>'),
     "workbook, rows of nothing": lambda: unpacked("<row/>"),
     "workbook, the last column": lambda: unpacked('<row><c r="XFD1"><v>1</v></c></row>')}
+CHANGED, REBORN = (str(uuid.UUID(int=number)) for number in (1, 2))
 REQUESTS = [("GET", f"/leads/{path}", None) for path in (
     "?limit=1000", "?offset=99000&limit=1000", "?count=exact&sort=name", "?" + "tag=vip&" * 999, "?q=a&sort=relevance",
     "?sort=-interest_level&interest_level_max=0", "?owner=Alice&stage=won&tag=vip&sort=updated_at", "?q=" + "a%20" * 60,
@@ -78,11 +83,15 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
     ("POST", "/leads/", json.dumps({"name": "A"} | more)) for more in (
         {"phone": "1 2 3 4 5 " * 19}, {"notes": {"a": [5e-324] * 999}}, {"activities": [{}] * 2000},
         {str(number): 1 for number in range(900)}, {"email": "a." * 60 + "@b.fr"})] + [
+    ("GET", f"/leads/{path}", None) for path in (
+        "changes?after={cursor}&limit=1000", "deleted?limit=1000",
+        *(f"{lead}/{what}" for lead in (CHANGED, REBORN) for what in ("history?limit=1000", "dossier")))] + [
     ("POST", "/leads/import", body) for body in (
         "email,name\n" + "x,y\n" * 2450, "name\n" + "x\n" * 4900, listed("name\n", "{n}\n", 2000),
         "name\n" + "".join(f"{a}{b}\n" for a, b in itertools.product(string.ascii_letters, string.printable[:64])),
         "name" + ",a" * 4900,
-        "name,email\n" + "x,a@b.fr\n" * 1000, 'name,city\n"' + "a\n" * 4900, "{}\n" * 3300)]
+        "name,email\n" + "x,a@b.fr\n" * 1000, listed("name,email\n", "x,{n}@b.fr\n", 700),
+        'name,city\n"' + "a\n" * 4900, "{}\n" * 3300)]
 
 
 def spent(process):
@@ -90,9 +99,10 @@ def spent(process):
     return sum(process.cpu_times()[:4]) + sum(sum(child.cpu_times()[:2]) for child in process.children())
 
 
-def asked(address, method, path, body, *processes):
+def asked(address, method, path, body, *processes, headers=None):
     """(status, JSON, seconds on the clock, processor seconds of each of the processes)."""
-    headers, body = {"Content-Type": "application/json"}, body.encode() if isinstance(body, str) else body
+    headers = {"Content-Type": "application/json"} | (headers or {})
+    body = body.encode() if isinstance(body, str) else body
     before, begun = [*map(spent, processes)], time.monotonic()
     with contextlib.closing(http.client.HTTPConnection(address, timeout=120)) as connection:
         connection.request(method, path, body, headers)
@@ -106,10 +116,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", type=lambda names: names.split(";"), default=[*BODIES, "small"])
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--row-security", action="store_true")
     options, right = parser.parse_args(), True
     with postgres() as (server, folder):
         print(f"{'body':34}{'status':>8}{'line':>9}{'wall s':>8}{'worker s':>10}{'MB':>6}")
-        for name in [name for name in BODIES if name in options.only]:
+        for name in [name for name in BODIES if name in options.only and not options.row_security]:
             sql(server.url, "TRUNCATE leads CASCADE")
             with service(folder / "log", DATABASE_URL=server.url, WEB_CONCURRENCY=1) as (process, caller):
                 worker, path = *psutil.Process(process.pid).children(), f"/leads/import?{name.partition('?')[2]}"
@@ -118,23 +129,46 @@ def main():
             right &= used <= 15 and memory <= 300
             print(f"{name:34}{status:8}{found.get('line', ''):>9}{wall:8.1f}{used:10.1f}{memory:6.0f}", flush=True)
         if "small" in options.only:
-            right &= small(server, folder, options.rows)
+            right &= small(server, folder, options.rows, options.row_security)
     return 0 if right else 1
 
 
-def small(server, folder, rows):
+# A lead of many changes, one of many lives, and as many leads as there are deleted and back again.
+PAST = f"""
+    DO $$BEGIN INSERT INTO leads (id, name) VALUES ('{CHANGED}', 'x'), ('{REBORN}', 'x');
+    FOR n IN 1..10000 LOOP UPDATE leads SET interest_level = n % 99 WHERE id = '{CHANGED}'; END LOOP;
+    FOR n IN 1..1000 LOOP DELETE FROM leads WHERE id = '{REBORN}';
+        INSERT INTO leads (id, name) VALUES ('{REBORN}', 'x'); END LOOP; END$$;
+    CREATE TEMP TABLE back ON COMMIT DROP AS TABLE leads; DELETE FROM leads;
+    INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM back"""
+
+
+def small(server, folder, rows, secured):
     """The second table; whether every request kept the bound."""
-    for statement in ("TRUNCATE leads CASCADE", filled(1, rows), "VACUUM ANALYZE leads"):
-        sql(server.url, statement)
+    sql(server.url, "TRUNCATE leads CASCADE")
+    sql(server.url, filled(1, rows))
+    with service(folder / "log", DATABASE_URL=server.url) as (_, caller):
+        cursor = caller.get("/leads/changes").json["next_cursor"]
+    sql(server.url, PAST)
+    sql(server.url, "VACUUM ANALYZE leads, leads_history")
+    environ, headers = {"DATABASE_URL": server.url}, {}
+    if secured:
+        sql(server.url, "CREATE ROLE serving LOGIN PASSWORD 'serving'")
+        with connected(server.url) as own:
+            row_security.enable(own, "serving")
+            headers = {"X-API-Key": keys.create(own, "bench", "admin", None)}
+        environ = {"DATABASE_URL": as_role(server.url, "serving"), "LEADS_AUTH": "keys", "LEADS_RLS": 1}
     print(f"\n{'request':70}{'status':>7}{'wall s':>8}{'worker s':>10}{'PostgreSQL s':>14}")
     right, postmaster = True, psutil.Process(server.process.pid)
-    with service(folder / "log", DATABASE_URL=server.url, WEB_CONCURRENCY=1) as (process, caller):
+    with service(folder / "log", WEB_CONCURRENCY=1, **environ) as (process, caller):
         worker, = psutil.Process(process.pid).children()
-        asked(caller.address, "GET", "/leads/", None, worker)
+        asked(caller.address, "GET", "/leads/", None, worker, headers=headers)
         for method, path, body in REQUESTS:
-            status, _, wall, *used = asked(caller.address, method, path, body, worker, postmaster)
+            status, _, wall, *used = asked(caller.address, method, path.format(cursor=cursor), body, worker, postmaster,
+                                           headers=headers)
             right &= sum(used) <= 0.5
-            print(f"{f'{method} {path[:40]} {str(body)[:20]!r}':70}{status:7}{wall:8.2f}"
+            path = path if len(path) < 41 else f"{path[:20]}…{path[-19:]}"
+            print(f"{f'{method} {path} {str(body)[:20]!r}':70}{status:7}{wall:8.2f}"
                   f"{used[0]:10.2f}{used[1]:14.2f}", flush=True)
     return right
 

@@ -14,7 +14,7 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-10**30, 10**30) | st.floats(allow_nan=False, allow_infinity=False) |
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(
-        st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9), inner, max_size=6), max_leaves=40)
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9), inner, max_size=6), max_leaves=15)
 
 
 def refusal(api, **body):

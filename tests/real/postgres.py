@@ -75,6 +75,18 @@ def empty(url):
         END IF; END$$""")
 
 
+def fill(url, statement):
+    """Make many leads: the indexes are made anew behind them, which takes a third of the time that each lead's way into
+    each index does."""
+    indexes = sql(url, "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid IN "
+                       "('leads'::regclass, 'leads_history'::regclass) AND NOT indisunique")
+    for name, _ in indexes:
+        sql(url, f"DROP INDEX {name}")
+    sql(url, statement)
+    for _, definition in indexes:
+        sql(url, definition)
+
+
 @contextlib.contextmanager
 def connected(url):
     """A Database of its own for `url`, closed afterwards."""
