@@ -2,11 +2,14 @@
 
 import html
 import re
+import tracemalloc
 
 import pytest
 
 from leads_service.contract.lead import LEAD_COLUMNS
+from leads_service.leads.past import history
 from leads_service.leads.personal.registry import ERASED, NOTHING, PLACES
+from leads_service.web.routes import personal
 from real.client import failed
 from real.postgres import sql
 from real.service import ROOT
@@ -69,6 +72,26 @@ def test_its_history_is_whole(api, db_url):
     sql(db_url, f"DO $$BEGIN FOR n IN 1..1005 LOOP UPDATE leads SET interest_level = n %% 99 WHERE id = '{LEAD}'; "
                 "END LOOP; END$$".replace("%%", "%"))
     assert len(api.get(f"/leads/{LEAD}/dossier").data["history"]) == 1006
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+def test_a_long_history_is_not_held_in_memory(app, db_url, monkeypatch, accept):
+    monkeypatch.setattr(history, "MAX_PAGE", 100_000)
+    monkeypatch.setattr(personal, "_IN_MEMORY", 10_000)
+    sql(db_url, f"DO $$BEGIN INSERT INTO leads (id, name) VALUES ('{LEAD}', 'x'); FOR n IN 1..150 LOOP UPDATE leads "
+                f"SET address = repeat(n::text, 10000) WHERE id = '{LEAD}'; END LOOP; END$$")
+    ask = app.test_client().get
+    ask(f"/leads/{OTHER}/dossier")  # what the first request needs, it keeps
+    tracemalloc.start()
+    try:
+        reply = ask(f"/leads/{LEAD}/dossier", headers={"Accept": accept}, buffered=False)
+        length = sum(map(len, reply.iter_encoded()))
+        reply.close()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert length == int(reply.headers["Content-Length"]) > 5_000_000
+    assert peak < 3_000_000
 
 
 @pytest.mark.parametrize(("language", "words"), [("fr", ("La fiche", "téléphone")), ("en", ("The record", "phone"))])

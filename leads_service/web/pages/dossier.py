@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import json
+from collections.abc import Iterator
 from html import escape
 
 from leads_service.contract.sentences import Sentence, in_language
@@ -47,17 +49,26 @@ _WORDS = {
 }
 
 
-def dossier_page(dossier: dict, language: str) -> str:
-    """The dossier, as leads/personal/dossier.py makes it, as an HTML page in "fr" or "en"."""
+def dossier_page(dossier: dict, language: str) -> Iterator[str]:
+    """The dossier, as leads/personal/dossier.py makes it, as the pieces of an HTML page in "fr" or "en"."""
     def told(sentence):
         return escape(in_language(sentence, language))
 
-    parts = "".join(f"<h2>{told(sentence)}</h2>\n{_shown(dossier[part], told) or f'<p>{told(_NONE)}</p>'}\n"
-                    for part, sentence in _PARTS.items())
-    deleted = f"<p>{told(_DELETED)}</p>\n" if dossier["deleted"] else ""
-    return (f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
-            f'<meta name="viewport" content="width=device-width">\n<title>{told(_TITLE)}</title>\n'
-            f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{told(_TITLE)}</h1>\n{deleted}{parts}</body>\n</html>\n")
+    yield (f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
+           f'<meta name="viewport" content="width=device-width">\n<title>{told(_TITLE)}</title>\n'
+           f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{told(_TITLE)}</h1>\n")
+    if json.loads(dossier["deleted"]):
+        yield f"<p>{told(_DELETED)}</p>\n"
+    for part, sentence in _PARTS.items():
+        yield f"<h2>{told(sentence)}</h2>\n"
+        texts, anything = dossier[part], False
+        for text in [texts] if isinstance(texts, str) else texts:
+            if shown := _shown(json.loads(text), told):
+                anything = True
+                yield f"{shown}\n"
+        if not anything:
+            yield f"<p>{told(_NONE)}</p>\n"
+    yield "</body>\n</html>\n"
 
 
 def _shown(value, told):

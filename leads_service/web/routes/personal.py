@@ -1,6 +1,9 @@
 """The people behind the leads: what is known of one, and how they are forgotten."""
 
-from flask import Blueprint, Response, json, request
+import contextlib
+import tempfile
+
+from flask import Blueprint, Response, request
 
 from leads_service.access.callers import Role
 from leads_service.contract.lead import EraseBody
@@ -8,7 +11,7 @@ from leads_service.contract.lists import ChangesQuery
 from leads_service.database.failures import retrying
 from leads_service.leads.personal.dossier import dossier
 from leads_service.leads.personal.erasing import erase_lead, tombstones
-from leads_service.web.answers import answered, company_of_caller, preferred_language, success, uuid_of
+from leads_service.web.answers import company_of_caller, preferred_language, success, uuid_of
 from leads_service.web.body import bodies, json_body
 from leads_service.web.description.route import promise
 from leads_service.web.description.shapes import (
@@ -31,6 +34,8 @@ from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
 from leads_service.web.routes.history import CHANGE, FIELDS, page_of_changes
 
 blueprint = Blueprint("personal", __name__, url_prefix="/leads")
+_IN_MEMORY = 2**20  # bytes of a dossier
+_PIECE = 2**16
 _DOSSIER = success_of(object_of(
     lead=LEAD, deleted={"type": "boolean"}, activities=list_of({}), history=list_of(object_of(**CHANGE, fields=FIELDS)),
     imports=list_of(object_of(run=UUID, op=TEXT, at=TIME, by=TEXT, request_id=TEXT_OR_NULL)),
@@ -51,8 +56,41 @@ def lead_dossier(lead_id):
     """All that is known of a lead, of a deleted one too: as JSON, or as a page for people."""
     found = dossier(uuid_of(lead_id), company_of_caller())
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
-        return answered(f'{{"success":true,"data":{found}}}', headers={"Vary": "Accept"})
-    return Response(dossier_page(json.loads(found), preferred_language(request)), mimetype="text/html", headers=HEADERS)
+        return _in_pieces(_as_json(found), "application/json", {"Vary": "Accept"})
+    return _in_pieces(dossier_page(found, preferred_language(request)), "text/html", HEADERS)
+
+
+def _as_json(dossier):
+    yield '{"success":true,"data":{'
+    for number, (name, texts) in enumerate(dossier.items()):
+        yield f'{"," if number else ""}"{name}":'
+        if isinstance(texts, str):
+            yield texts
+            continue
+        yield "["
+        for place, text in enumerate(texts):
+            yield f"{',' if place else ''}{text}"
+        yield "]"
+    yield "}}"
+
+
+def _in_pieces(texts, mimetype, headers):
+    """An answer of these texts, which are in a file until they are sent: all of them were read before it begins."""
+    with contextlib.ExitStack() as scope:
+        file = scope.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))
+        for text in texts:
+            file.write(text.encode())
+        headers = headers | {"Content-Length": str(file.tell())}
+        file.seek(0)
+        answer = Response(_read(file), headers=headers, mimetype=mimetype)
+        answer.call_on_close(scope.pop_all().close)  # also where nobody reads it, as of a HEAD
+    return answer
+
+
+def _read(file):
+    with file:
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 @blueprint.post("/<lead_id>/erase")
