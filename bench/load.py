@@ -22,7 +22,7 @@ from bench import fill
 from leads_service.database import migrator
 from leads_service.database.pool import Database
 from real.nginx import nginx
-from real.postgres import sql
+from real.postgres import indexes_afterwards, sql
 
 ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 8
@@ -41,14 +41,9 @@ def database_of(server, rows, valued=False):
     list(migrator.up(own))
     own.close_all()
     if not made:
-        indexes = sql(url, """SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
-            WHERE indrelid IN ('leads'::regclass, 'leads_history'::regclass) AND NOT indisprimary""")
-        for index, _ in indexes:  # made again afterwards: twice as fast
-            sql(url, f"DROP INDEX {index}")
-        for first in range(1, rows + 1, 50_000):
-            sql(url, fill.statement(first, min(first + 49_999, rows), valued))
-        for _, definition in indexes:
-            sql(url, definition)
+        with indexes_afterwards(url):
+            for first in range(1, rows + 1, 50_000):
+                sql(url, fill.statement(first, min(first + 49_999, rows), valued))
     tidy(url)
     return url
 

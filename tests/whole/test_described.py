@@ -29,7 +29,7 @@ def held(running, migrated_url):
 @pytest.mark.parametrize("broken", [False, True])
 @pytest.mark.parametrize("operation", OPERATIONS, ids=" ".join)
 def test_it_answers_as_it_describes_itself(held, operation, broken):
-    @settings(max_examples=5, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=8, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(held.cases(described, *operation, broken))
     def ask(case):
         held.ask(case)
