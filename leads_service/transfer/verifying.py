@@ -89,7 +89,7 @@ def _compare(database, read, verdict):
 _BY_ID = (f"SELECT given, {COLUMNS} FROM unnest(%s::text[]) AS given CROSS JOIN LATERAL "
           f"(SELECT {COLUMNS} FROM leads WHERE id = given::uuid LIMIT 1) AS found")
 _BY_EMAIL = (f"SELECT given, {COLUMNS} FROM unnest(%s::text[]) AS given CROSS JOIN LATERAL "
-             f"(SELECT {COLUMNS} FROM leads WHERE lower(email) = lower(given) LIMIT 1) AS found")
+             f"(SELECT {COLUMNS} FROM leads WHERE id = leads_holding(given) LIMIT 1) AS found")
 
 
 def _rows(database, statement, values):

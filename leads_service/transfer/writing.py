@@ -40,19 +40,16 @@ _OUTGROWN = """SELECT reltuples <= 0 OR relpages * 4 < pg_relation_size(oid) / c
 _COPY = f"COPY {{table}} (number, given, adds, {COLUMNS}) FROM STDIN"
 # One look-up a row, by LATERAL and LIMIT, whatever the planner thinks of a table that it has never seen.
 _BY_ID = f"(SELECT {COLUMNS} FROM {{leads}} l WHERE l.id = i.id LIMIT 1)"
-_BY_EMAIL = (f"(SELECT by_email.* FROM {{held}} AS held CROSS JOIN LATERAL (SELECT {COLUMNS} FROM {{leads}} l "
-             "WHERE l.id = held.id LIMIT 1) AS by_email)")
-# The lead that holds a row's e-mail (migrations/0016_holders.py). Under row security an index is only for what is
-# compared with a value that is there: behind OFFSET 0, a function's result is one.
-_HELD = "(SELECT leads_holding(i.email) AS id OFFSET 0)"
-_HELD_BY_COPIES = "(SELECT id FROM leads copy WHERE lower(copy.email) = lower(i.email) LIMIT 1)"
+_BY_EMAIL = f"(SELECT {COLUMNS} FROM {{leads}} l WHERE {{holds}} LIMIT 1)"
+_HOLDS = "l.id = leads_holding(i.email)"  # migrations/0016_holders.py says why
+_COPY_HOLDS = "lower(l.email) = lower(i.email)"  # a dry run's copies of leads are under no row security
 _THERE = f"""
     SELECT id::text, lower(email), coalesce({{met}}, false)
     FROM (SELECT found.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION ALL {_BY_EMAIL}) AS found
           WHERE number <> ALL (%s)) AS found""".replace("{leads}", "leads")
 _COPY_MET = f"""
     INSERT INTO leads ({COLUMNS}) SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION {_BY_EMAIL})
-    AS met WHERE {{rows}} ON CONFLICT DO NOTHING""".replace("{leads}", "{real}").replace("{held}", _HELD)
+    AS met WHERE {{rows}} ON CONFLICT DO NOTHING""".replace("{leads}", "{real}").replace("{holds}", _HOLDS)
 # `adds`: the row adds to what is known, key by key of notes; else it is a copy. Notes are opened once, not
 # for every key: 2000 keys took 60 ms.
 _DIFFERENCES = f"""
@@ -73,15 +70,13 @@ _CHANGES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (i.given) THEN {_NE
 # itself: that other one, whether it is the importing company's, and whether the row's e-mail was merged into it, too.
 _MERGED = """
     SELECT number, kept::text, coalesce((SELECT {met} FROM {real} WHERE id = kept), false), by_id,
-           EXISTS (SELECT FROM leads_merged WHERE email_key = key AND leads_merged_into(lead_id) = kept)
-    FROM (SELECT DISTINCT ON (number) i.number, i.key, by_id, leads_merged_into(m.lead_id) AS kept
-          FROM (SELECT *, lower(email) AS key
-                FROM unnest(%s::integer[], %s::uuid[], %s::text[]) AS given (number, id, email) OFFSET 0) AS i
-          CROSS JOIN LATERAL (
+           EXISTS (SELECT FROM leads_merged WHERE email_key = lower(email) AND leads_merged_into(lead_id) = kept)
+    FROM (SELECT DISTINCT ON (number) i.number, i.email, by_id, leads_merged_into(m.lead_id) AS kept
+          FROM unnest(%s::integer[], %s::uuid[], %s::text[]) AS i (number, id, email) CROSS JOIN LATERAL (
               SELECT lead_id, true AS by_id FROM leads_merged WHERE lead_id = i.id
-              UNION ALL SELECT lead_id, false FROM leads_merged WHERE email_key = i.key) AS m
+              UNION ALL SELECT lead_id, false FROM leads_merged WHERE email_key = lower(i.email)) AS m
           WHERE NOT EXISTS (SELECT FROM {real} WHERE id = i.id)
-          AND (by_id OR NOT EXISTS (SELECT FROM {held} AS held JOIN {real} USING (id)))
+          AND (by_id OR NOT EXISTS (SELECT FROM {real} WHERE id = leads_holding(i.email)))
           AND leads_merged_into(m.lead_id) IS NOT NULL ORDER BY i.number, by_id DESC) AS meant"""
 # migrations/0014_erased.py
 _ERASED = ("SELECT leads_are_erased(array_agg(number), array_agg(id), array_agg(email::text), array_agg(phone::text), "
@@ -143,7 +138,7 @@ class Writer:
         self._dry_run = dry_run
         self._connection = None
         self._tables = ["leads"]
-        self._held = _HELD_BY_COPIES if dry_run else _HELD
+        self._holds = _COPY_HOLDS if dry_run else _HOLDS
         self._scope = contextlib.ExitStack()
 
     @property
@@ -210,7 +205,7 @@ class Writer:
             return
         met, parameters = where(of_company(self._company_id))
         rows = [(number, str(each.lead["id"]), each.lead.get("email")) for number, each in batch.items()]
-        found = execute(_MERGED.format(met=met, real=self._tables[-1], held=_HELD),
+        found = execute(_MERGED.format(met=met, real=self._tables[-1]),
                         [*parameters, *map(list, zip(*rows, strict=True))]).fetchall()
         for number, kept, own, by_id, its_email in found:
             if not own:
@@ -266,7 +261,7 @@ class Writer:
     def _there(self, refused):
         """The leads that the staged rows meet, by id or by e-mail."""
         met, parameters = where(of_company(self._company_id))
-        rows = self._database.execute_sql(_THERE.format(met=met, held=self._held), [*parameters, list(refused)])
+        rows = self._database.execute_sql(_THERE.format(met=met, holds=self._holds), [*parameters, list(refused)])
         return [Met(*row) for row in rows.fetchall()]
 
     def _orphans(self, batch):
@@ -347,7 +342,7 @@ class Writer:
             execute("SET LOCAL leads.keep_updated_at = 'on'")
             copy_met = _COPY_MET.format(real=self._real, rows="number = step") + ";" if self._dry_run else ""
             execute(_PROBE.format(update=self._update, types=self._types, copy_met=copy_met, leads="leads",
-                                  held=self._held))
+                                  holds=self._holds))
             found = execute("SELECT * FROM leads_refused ORDER BY number").fetchall()
             transaction.rollback()
         faults = {number: _refusal(state, said, constraint, column, table)

@@ -20,6 +20,7 @@ from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import Database, database
 from leads_service.transfer.files.reading import read
 from leads_service.transfer.importing import import_leads
+from leads_service.transfer.verifying import verify
 from leads_service.web.description.route import promise
 from real.pgbouncer import PGBOUNCER, pgbouncer
 from real.postgres import as_role, backends, connected, empty, sql
@@ -262,14 +263,15 @@ def test_what_it_cannot_hold_or_would_open_is_refused(secured, make_role):
 
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("on_conflict", ["skip", "update"])
-def test_an_import_reads_no_table_through(secured, held, on_conflict, dry_run):
+def test_neither_import_nor_verify_reads_a_table_through(secured, held, on_conflict, dry_run):
     """Not for any of its rows: new ones, the company's own, and others' that PostgreSQL refuses."""
     url, _ = secured
     for whose, company in (("ours", OURS), ("theirs", THEIRS)):
         sql(url, "INSERT INTO leads (name, email, company_id) SELECT 'x', %s || n || '@x.fr', %s "
                  "FROM generate_series(1, 1000) AS n", whose, str(company))
-    sql(url, "INSERT INTO leads_merged (lead_id, merge_id, email_key, survivor_id) SELECT gen_random_uuid(), l.id, "
-             "n || '@merged.fr', l.id FROM leads l, generate_series(1, 1000) AS n WHERE name = 'ours'")
+    sql(url, "INSERT INTO leads_merged (lead_id, merge_id, email_key, survivor_id, company_id) "
+             "SELECT gen_random_uuid(), id, n || '@merged.fr', id, company_id FROM leads, generate_series(1, 1000) n "
+             "WHERE name = 'ours'")
     sql(url, "VACUUM ANALYZE leads, leads_merged")
     rows = [{"name": "y", "email": f"{whose}{number}@x.fr"} for number in range(1, 51)
             for whose in ("ours", "theirs", "new")]
@@ -278,6 +280,7 @@ def test_an_import_reads_no_table_through(secured, held, on_conflict, dry_run):
     act_for(OURS, "admin")
     import_leads(held, read(io.BufferedReader(io.BytesIO(json.dumps(rows).encode()))), LeadBody(), OURS,
                  on_conflict=on_conflict, dry_run=dry_run, reject=lambda row, fault: None)
+    verify(held, read(io.BufferedReader(io.BytesIO(json.dumps(rows).encode()))), LeadBody())
     held.close_all()
     until(lambda: not backends(url))  # what they counted is told when they end
     assert sql(url, seen)[0][0] - before < 20 * 3000
