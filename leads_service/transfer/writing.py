@@ -41,7 +41,8 @@ _COPY = f"COPY {{table}} (number, given, adds, {COLUMNS}) FROM STDIN"
 # One look-up a row, by LATERAL and LIMIT, whatever the planner thinks of a table that it has never seen.
 _BY_ID = f"(SELECT {COLUMNS} FROM {{leads}} l WHERE l.id = i.id LIMIT 1)"
 _BY_EMAIL = f"(SELECT {COLUMNS} FROM {{leads}} l WHERE {{holds}} LIMIT 1)"
-_HOLDS = "l.id = leads_holding(i.email)"  # migrations/0016_holders.py says why
+# migrations/0016_holders.py says why. PostgreSQL would plan anew for each NULL that it is asked.
+_HOLDS = "i.email IS NOT NULL AND l.id = leads_holding(i.email)"
 _COPY_HOLDS = "lower(l.email) = lower(i.email)"  # a dry run's copies of leads are under no row security
 _THERE = f"""
     SELECT id::text, lower(email), coalesce({{met}}, false)

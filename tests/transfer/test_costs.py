@@ -15,7 +15,8 @@ from leads_service.transfer.importing import ImportStopped, import_leads
 from leads_service.transfer.rows import Reader
 from leads_service.transfer.sources import SourceError
 from leads_service.web.requests.uploads import Watched, demand_of
-from real.postgres import connected
+from real.postgres import connected, sql, with_options
+from real.service import until
 from real.workbooks import workbook
 
 NOBODY = types.SimpleNamespace(environ={})
@@ -42,6 +43,14 @@ def test_what_the_writing_thread_has_used_is_told(db_url, monkeypatch):
                      demand=told.append)
     assert told == sorted(told)
     assert 0 < told[-1] < 60
+
+
+def test_only_rows_with_an_email_are_looked_for_by_it(db_url):
+    with connected(with_options(db_url, "-c track_functions=all")) as own:
+        for body in (b"name\nx\n", b"name,email\nx,x@b.fr\n", b"name\n" + b"y\n" * 500):
+            import_leads(own, read(io.BytesIO(body)), LeadBody(), None, reject=lambda row, fault: None)
+    told = "SELECT calls FROM pg_stat_user_functions WHERE funcname = 'leads_holding'"
+    assert until(lambda: sql(db_url, told)) == [(1,)]
 
 
 def test_who_uploads_too_dear_a_file_is_told_what_was_done(db_url, monkeypatch):
