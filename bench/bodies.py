@@ -28,7 +28,7 @@ from fill import statement as filled
 from leads_service.access import keys, row_security
 from leads_service.leads.record import COLUMNS
 from leads_service.transfer.files.formats import ON_CONFLICT
-from real.postgres import as_role, connected, sql
+from real.postgres import as_role, connected, indexes_afterwards, sql
 from real.service import service
 from real.workbooks import workbook
 
@@ -146,7 +146,8 @@ PAST = f"""
 def small(server, folder, rows, secured):
     """The second table; whether every request kept the bound."""
     sql(server.url, "TRUNCATE leads CASCADE")
-    sql(server.url, filled(1, rows))
+    with indexes_afterwards(server.url):
+        sql(server.url, filled(1, rows))
     with service(folder / "log", DATABASE_URL=server.url) as (_, caller):
         cursor = caller.get("/leads/changes").json["next_cursor"]
     sql(server.url, PAST)

@@ -1,14 +1,12 @@
 """Which leads a caller means: public names and values → SQL."""
 
 import datetime as dt
-import functools
 import uuid
-from collections.abc import Callable
 from typing import NamedTuple
 
 from leads_service.contract.lists import FILTERS, NO_STEP, Selection
 from leads_service.database.pool import first, select
-from leads_service.leads.search import condition_without_index, search_condition
+from leads_service.leads.search import search_condition
 
 
 class Calendar:
@@ -53,7 +51,7 @@ def _next_step(word):
 _FILTERS = {
     "status": "status = %s", "owner": "owner = %s", "source": "source = %s", "stage": "stage = %s",
     "segment": "segment = %s", "city": "city = %s", "company": "company = %s",
-    "tag": lambda tags: ("tags @> %s::text[]", [list(tags)]),
+    "tag": lambda tags: ("tags @> %s::text[]", [list(dict.fromkeys(tags))]),
     "interest_level_min": "interest_level >= %s", "interest_level_max": "interest_level <= %s",
     "created_from": "created_at >= %s", "created_to": "created_at <= %s",
     "next_step": _next_step, "next_step_to": f"{NEXT_STEP} <= %s",
@@ -64,13 +62,11 @@ if set(_FILTERS) != set(FILTERS):  # one that is not applied would answer every 
 
 
 class Condition(NamedTuple):
-    """What a row must meet: the filter's name ("q" for a search), its SQL, and the parameters of that. `of_all` gives
-    both for a statement that reads every row, where that is quicker."""
+    """What a row must meet: the filter's name ("q" for a search), its SQL, and the parameters of that."""
 
     name: str
     sql: str
     parameters: list
-    of_all: Callable[[], tuple[str, list]] | None = None
 
 
 def of_company(company_id: uuid.UUID | None) -> list[Condition]:
@@ -88,8 +84,7 @@ def conditions_of(selection: Selection, phone_prefix: str, company_id: uuid.UUID
         sql = _FILTERS[name]
         conditions.append(Condition(name, *(sql(value) if callable(sql) else (sql, [value]))))
     if selection.term:
-        conditions.append(Condition("q", *search_condition(selection.term, phone_prefix),
-                                    functools.partial(condition_without_index, selection.term, phone_prefix)))
+        conditions.append(Condition("q", *search_condition(selection.term, phone_prefix)))
     return conditions
 
 
@@ -116,21 +111,7 @@ def selected(conditions: list[Condition]) -> tuple[str, list]:
 
 def how_many(conditions: list[Condition], *, exactly: bool) -> int:
     """How many leads meet the conditions, or how many PostgreSQL's planner expects to."""
-    if not exactly:
-        return expected(*selected(conditions))
-    leads, parameters = all_selected(conditions)
-    return first(select(f"SELECT count(*) FROM {leads}", parameters))
-
-
-def all_selected(conditions: list[Condition]) -> tuple[str, list]:
-    """As `selected`, for a statement that reads all of them."""
     leads, parameters = selected(conditions)
-    if any(condition.of_all for condition in conditions) and expected(leads, parameters) > expected("leads", []) / 4:
-        leads, parameters = selected([Condition(condition.name, *condition.of_all()) if condition.of_all else condition
-                                      for condition in conditions])
-    return leads, parameters
-
-
-def expected(leads: str, parameters: list) -> int:
-    """How many leads PostgreSQL's planner expects to meet the conditions of this SQL, as `selected` gives it."""
+    if exactly:
+        return first(select(f"SELECT count(*) FROM {leads}", parameters))
     return first(select(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {leads}", parameters))[0]["Plan"]["Plan Rows"]

@@ -223,7 +223,7 @@ def _along_index(listing, inside, outside=(), steps=None, along=False):
     if not outside:
         return _fetch(f"SELECT {COLUMNS} FROM leads WHERE {met} ORDER BY {inner} {_slice(listing)}", parameters,
                       listing, again=not listing.offset)
-    walked = f"SELECT {COLUMNS}{spans} FROM leads WHERE {met} ORDER BY {inner} LIMIT {steps}"
+    walked = f"SELECT {COLUMNS}, searched_text{spans} FROM leads WHERE {met} ORDER BY {inner} LIMIT {steps}"
     met, more = where(outside)
     # The outer order is the inner one, said again: nothing is sorted, and the walk ends with the last row wanted.
     return _fetch(f"SELECT {COLUMNS} FROM ({walked}) AS leads WHERE {met} ORDER BY {_order(listing, keys)} "

@@ -6,10 +6,10 @@ import re
 from leads_service.contract.phones import phone_spellings
 from leads_service.database.pool import first, select
 
-# What the indexes of the search hold (migrations/0008_names.py, 0009_text.py).
+# What a lead has in searched_text, and the indexes of it (migrations/0017_kept_text.py, 0009_text.py).
 _SEARCHED = "leads_searched(name, email, phone, company)"
-_RARE = f"leads_rare_characters({_SEARCHED})"
-_FOREIGN = f"leads_is_foreign({_SEARCHED})"
+_RARE = "leads_rare_characters(searched_text)"
+_FOREIGN = "leads_is_foreign(searched_text)"
 # The characters of a short term that leads_rare_characters leaves out. It keeps w, which few French names hold; but two
 # characters of which one is a w beside a letter or digit are told apart better by their neighbours.
 _USUAL = re.compile("[a-vx-z0-9 .@&+-]|(?<=[a-z0-9])w|w(?=[a-z0-9])")
@@ -17,32 +17,20 @@ _USUAL = re.compile("[a-vx-z0-9 .@&+-]|(?<=[a-z0-9])w|w(?=[a-z0-9])")
 
 def search_condition(term: str, phone_prefix: str) -> tuple[str, list]:
     """What a row must meet to hold the search term: one boolean SQL expression, and its parameters."""
-    way, parameters = _substring_condition(_folded(term))
-    ways = [way]
+    folded = _folded(term)
+    way, parameters = _substring_condition(folded)
+    ways, unkept, beside = [way], [f"{_SEARCHED} LIKE %s"], [_substring(folded)]
     for spelling in phone_spellings(term, phone_prefix):
         if spelling != term:
             way, found = _substring_condition(spelling)
-            # The first half keeps other columns' digits out, and spares most rows the fold.
+            # The first half keeps other columns' digits out.
             ways.append(f"({_beside_an_index('leads_digits(phone) LIKE %s')} AND {way})")
             parameters += [_substring(spelling), *found]
-    return f"({' OR '.join(ways)})", parameters
-
-
-def condition_without_index(term: str, phone_prefix: str) -> tuple[str, list]:
-    """The same for a statement that reads every row: most of those that hold a common term show it before the fold."""
-    folded = _folded(term)
-    spellings = phone_spellings(term, phone_prefix)
-    ways = [(column, folded) for column in ("name", "email", "company") if re.fullmatch("[ -~]+", folded)]
-    # What stands between the digits of a number is not searched.
-    ways += [("phone", text) for text in (folded, *spellings) if re.fullmatch("[+0-9a-z]+", text)]
-    ways += [("leads_digits(phone)", text) for text in spellings]
-    if re.fullmatch("[+0-9]+", folded):
-        # Digits are beside each other in the fold as they are in the text, unless what stands between is beyond ÿ.
-        fold = f"(concat(name, email, phone, company) ~ '[^ -ÿ]' AND {_SEARCHED} LIKE %s)"
-    else:
-        fold = f"{_SEARCHED} LIKE %s"
-    sql = " OR ".join([*(f"{text} LIKE %s" for text, _ in ways), fold])
-    return f"({sql})", [_substring(text) for text in (*(text for _, text in ways), folded)]
+            unkept.append("leads_digits(phone) LIKE %s")
+            beside.append(_substring(spelling))
+    # A lead whose text is not kept, and what a lead was, as the feed asks for it.
+    ways.append(f"(searched_text IS NULL AND ({' OR '.join(unkept)}))")
+    return f"({' OR '.join(ways)})", parameters + beside
 
 
 @functools.lru_cache(1024)
@@ -54,18 +42,19 @@ def _folded(term):
 
 def _substring_condition(folded):
     """The SQL of a row that holds the text `folded`, and its parameters."""
-    like = f"{_SEARCHED} LIKE %s"
+    like = "searched_text LIKE %s"
     if len(folded) > 2:
         return like, [_substring(folded)]
-    # The trigram index knows nothing of one letter or two. Characters that are rare have an index of their own.
+    # The trigram index knows nothing of one letter or two. Characters that are rare have an index of their own. What
+    # is asked of it takes longest, and so comes last where no index is asked.
     rare = _USUAL.sub("", folded)
     if rare:
-        return f"({_RARE} @> %s::text[] AND {_beside_an_index(like)})", [list(rare), _substring(folded)]
+        return f"({_beside_an_index(like)} AND {_RARE} @> %s::text[])", [_substring(folded), list(rare)]
     # What the trigram index can find is two letters with their neighbours: PostgreSQL expands the classes of this
     # expression to all the trigrams they stand for. Rows with other neighbours are in the index of the foreign ones.
     if len(folded) == 2 and re.search("[a-z0-9]", folded):
         around = f"[\x1f -~]{re.escape(folded)}[\x1f -~]"
-        return f"({_SEARCHED} ~ %s OR ({_FOREIGN} AND {like}))", [around, _substring(folded)]
+        return f"({_beside_an_index(like)} AND (searched_text ~ %s OR {_FOREIGN}))", [_substring(folded), around]
     return like, [_substring(folded)]
 
 

@@ -33,7 +33,7 @@ CONTRACT = {
     "index idx_leads_status_span": r"\(status, date_bin\(.*created_at.* DESC",
     "index idx_leads_owner_span": r"\(owner, date_bin\(.*created_at.* DESC",
     "index idx_leads_company_span": r"\(company_id, date_bin\(.*created_at.* DESC",
-    "index idx_leads_searched_trgm": "USING gin.*gin_trgm_ops",
+    "index idx_leads_text_trgm": "USING gin.*gin_trgm_ops",
     "trigger leads.trg_leads_set_timestamp": "BEFORE UPDATE",
     "trigger leads.trg_leads_stay_merged": "AFTER INSERT",
     "trigger leads.trg_leads_email_stays_merged": "AFTER UPDATE OF email",
@@ -250,7 +250,7 @@ def test_without_trigrams_it_succeeds_says_so_and_search_answers(url, limited, c
     ended = flask("migrate", DATABASE_URL=limited)
     assert (ended.returncode, applied(url)) == (0, NAMES)
     assert "pg_trgm is not to be had here" in ended.stderr
-    assert not catalog(url).keys() & {"extension pg_trgm", "index idx_leads_searched_trgm"}
+    assert not catalog(url).keys() & {"extension pg_trgm", "index idx_leads_text_trgm"}
     with service(tmp_path / "log", DATABASE_URL=limited, WEB_CONCURRENCY=1) as (_, caller):
         assert caller.get("/health/ready").status == 200
         exact, longer = caller.make(name="Hélène")["id"], caller.make(name="Hélène Martin")["id"]

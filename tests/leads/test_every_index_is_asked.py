@@ -45,9 +45,10 @@ ASKED = {
     "idx_leads_segment": "segment=segment 7&sort=relevance&q=zoé",
     "idx_leads_company": "company=Co 7&sort=relevance&q=zoé",
     "idx_leads_tags": "tag=tag 7&sort=relevance&q=zoé",
-    "idx_leads_searched_trgm": "q=mile",
-    "idx_leads_searched_rare": "q=%23",
-    "idx_leads_searched_foreign": "q=an",
+    "idx_leads_text_trgm": "q=mile",
+    "idx_leads_text_rare": "q=%23",
+    "idx_leads_text_foreign": "q=an",
+    "idx_leads_text_unkept": "q=mile",
     "idx_leads_client_id": "DELETE FROM leads WHERE client_id = gen_random_uuid()",  # what deleting a client runs
     "uq_leads_email_lower": "SELECT id FROM leads WHERE lower(email) = lower('7@x.fr')",
     "leads_pkey": "SELECT FROM leads WHERE id = gen_random_uuid()",

@@ -41,7 +41,7 @@ def catalog(url):
 
 def rows(url):
     """What the writers of these tables wrote, PostgreSQL's own columns apart."""
-    own = "'{notes_value,notes_step,created_month}'::text[]"
+    own = "'{notes_value,notes_step,created_month,searched_text}'::text[]"
     return {table: sql(url, f"SELECT to_jsonb(each) - {own} FROM {table} each ORDER BY id") for table in TABLES}
 
 

@@ -61,7 +61,7 @@ def test_what_was_dumped_is_restored_and_serves(folder, tmp_path):
         assert caller.call("POST", "/leads/", {"name": "x", "email": "77@EXAMPLE.com"}).status == 409
         sought = sql(url, "SELECT id::text FROM leads WHERE email = '77@example.com'")[0][0]
         term = caller.get(f"/leads/{sought}").data["name"][7:19]
-        used = "SELECT idx_scan > 0 FROM pg_stat_user_indexes WHERE indexrelname = 'idx_leads_searched_trgm'"
+        used = "SELECT idx_scan > 0 FROM pg_stat_user_indexes WHERE indexrelname = 'idx_leads_text_trgm'"
         until(lambda: caller.get(f"/leads/search/{term}").ids == [sought] and sql(url, used) == [(True,)])
     with connected(url) as own:
         assert migrator.pending(own) == []

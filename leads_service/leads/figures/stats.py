@@ -12,7 +12,7 @@ from leads_service.contract.lists import MONTH, Selection
 from leads_service.contract.vocabulary import CONVERTED, STAGES, STATUSES
 from leads_service.database.pool import select
 from leads_service.leads.figures.stages import CONVERSION, MOVED, history_from, in_stage_since, last_change
-from leads_service.leads.filters import NEXT_STEP, all_selected, calendar, conditions_of
+from leads_service.leads.filters import NEXT_STEP, calendar, conditions_of, selected
 
 MOST_VALUES = 100
 SAMPLE = 2500  # leads, more or less, of more than four times as many
@@ -86,7 +86,7 @@ class Figures(NamedTuple):
 def figures(by: str, selection: Selection, phone_prefix: str, company_id: uuid.UUID | None) -> Figures:
     """The figures of the selected leads of this company (None: of any), by one of GROUPINGS. The values come in the
     order of their vocabulary or of time, else those of the most leads first; null comes last."""
-    leads, parameters = all_selected(conditions_of(selection, phone_prefix, company_id))
+    leads, parameters = selected(conditions_of(selection, phone_prefix, company_id))
     if company_id:  # no condition below is asked of others' leads, as in `selected`
         leads = f"(SELECT * FROM {leads} OFFSET 0) AS leads WHERE true"
     is_month = by == MONTH

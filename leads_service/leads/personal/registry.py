@@ -29,6 +29,7 @@ PLACES = (
                     "source", "segment", "owner"),
           "id = %(lead)s", "lead", "the row is deleted"),
     Place("leads", ("notes_value", "notes_step"), None, "lead", "go with the row; what they say, notes say"),
+    Place("leads", ("searched_text",), None, "lead", "goes with the row; it is of name, email, phone and company"),
     Place("leads_history", ("before", "after"),
           "lead_id = %(lead)s AND (before <> '{}' OR after <> '{}')", "history",
           "the values are taken out; that there was a change, when and by whom, stays"),
