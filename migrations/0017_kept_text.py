@@ -46,6 +46,7 @@ _SINCE = "created_month,searched_text}'", "'created_month', 'searched_text')"
 _KEEPING = "leads_keep_update()", "leads_keep_delete()", "leads_keep_truncate()"
 
 _PAGES = 64  # of the table, whose leads are looked at at once
+_MOST_OF_A_PAGE = 300  # leads, so that somebody's trigger that empties the column is no loop without an end
 _UNKEPT = """SELECT {what} FROM leads WHERE ctid >= format('(%%s,0)', %s)::tid AND ctid < format('(%%s,0)', %s)::tid
              AND searched_text IS NULL"""
 _FILL = "UPDATE leads SET searched_text = NULL WHERE "  # which the trigger knows better
@@ -112,8 +113,9 @@ def _fill(db):
     pages, = db.execute_sql("SELECT pg_relation_size('leads') / current_setting('block_size')::integer").fetchone()
     for some in ((page, page + _PAGES) for page in range(0, pages, _PAGES)):
         with contextlib.suppress(*_REFUSED):
-            while db.execute_sql(_FILL_SOME, some).rowcount:
-                pass
+            for _ in range(_MOST_OF_A_PAGE):
+                if not db.execute_sql(_FILL_SOME, some).rowcount:
+                    break
         for lead in db.execute_sql(_UNKEPT.format(what="id"), some).fetchall():
             with contextlib.suppress(*_REFUSED):
                 db.execute_sql(f"{_FILL} id = %s", lead)

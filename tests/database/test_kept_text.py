@@ -51,3 +51,13 @@ def test_the_history_has_nothing_of_it(url):
     assert changes[0] == ("update", {"name": "Hélène 1"}, {"name": "Zoé"})
     assert [op for op, _, _ in changes[1:]] == ["delete"] * 500
     assert not any("searched_text" in (before or {}) for _, before, _ in changes)
+
+
+def test_filling_in_ends_whatever_somebody_s_trigger_does(url):
+    sql(url, "CREATE FUNCTION empty() RETURNS trigger LANGUAGE plpgsql AS "
+             "$$ BEGIN NEW.searched_text = NULL; RETURN NEW; END $$")
+    apply_all(url, OWN)
+    sql(url, "CREATE TRIGGER zzz BEFORE UPDATE ON leads FOR EACH ROW EXECUTE FUNCTION empty(); "
+             "UPDATE leads SET city = 'Aix'; DELETE FROM leads_migrations WHERE name = '0017_kept_text'")
+    apply_all(url, OWN)
+    assert sql(url, "SELECT count(*) FROM leads WHERE searched_text IS NULL") == [(500,)]
