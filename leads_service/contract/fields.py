@@ -257,7 +257,9 @@ class Notes(_Described, fields.Raw):
 class Tags(_Described, fields.Raw):
     """A list of strings, trimmed, without blanks and repeats, in the order given; null is the empty list."""
 
-    described = {"type": "array", "items": {"type": "string", "maxLength": MAX_TAG}, "maxItems": MAX_TAGS}
+    # No maxItems, since blanks and repeats do not count.
+    described = {"type": "array", "items": {"type": "string", "maxLength": MAX_TAG},
+                 "description": f"At most {MAX_TAGS}, trimmed, without blanks and repeats."}
 
     def _deserialize(self, value, attr, data, **kwargs):
         if not isinstance(value, list):

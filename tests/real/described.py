@@ -6,6 +6,7 @@ A failure has the contract's envelope; a lead has all of its columns in order; a
 import collections
 import contextlib
 import json
+import re
 import uuid
 
 import psycopg2
@@ -155,6 +156,8 @@ def make_sound(case):
         case.query.pop("after", None)
         if case.query.get("sort") == "relevance":
             case.query["sort"] = "name"
+        for name in {"created_from", "created_to"} & case.query.keys():
+            case.query[name] = re.sub("^(0001|9999)", "2025", case.query[name])  # in UTC the year before or after
     if positive and case.headers:
         # No description tells the lead's ETag, nor which keys were used.
         case.headers.pop("If-Match", None)
