@@ -9,7 +9,7 @@ import contextlib
 
 from peewee import IntegrityError, InternalError
 
-from migrations.ddl import found, made, make, unmake
+from migrations.ddl import made, make, unmake
 
 atomic = False  # CREATE INDEX CONCURRENTLY refuses a transaction
 
@@ -93,13 +93,13 @@ def _replace(db, before, since):
         definition, = db.execute_sql("SELECT pg_get_functiondef(%s::regprocedure)", (name,)).fetchone()
         for old, new in zip(before, since, strict=True):
             definition = definition.replace(old, new)
-        db.execute_sql(definition.replace("%", "%%"))
+        db.execute_sql(definition)
 
 
 def _build(db, trigrams, text, indexes):
     """Whether there are trigrams."""
     schema = db.execute_sql("SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace "
-                            "WHERE extname = 'pg_trgm'").fetchone() if found(db, "extension", "pg_trgm") else None
+                            "WHERE extname = 'pg_trgm'").fetchone()
     if schema:
         make(db, "index", trigrams, f"CREATE INDEX CONCURRENTLY {trigrams} ON leads USING gin "
                                     f'({text} "{schema[0]}".gin_trgm_ops) WITH (gin_pending_list_limit = 256)')

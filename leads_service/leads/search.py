@@ -10,6 +10,7 @@ from leads_service.database.pool import first, select
 _SEARCHED = "leads_searched(name, email, phone, company)"
 _RARE = "leads_rare_characters(searched_text)"
 _FOREIGN = "leads_is_foreign(searched_text)"
+_OF_PHONE = "leads_digits(phone) LIKE %s"
 # The characters of a short term that leads_rare_characters leaves out. It keeps w, which few French names hold; but two
 # characters of which one is a w beside a letter or digit are told apart better by their neighbours.
 _USUAL = re.compile("[a-vx-z0-9 .@&+-]|(?<=[a-z0-9])w|w(?=[a-z0-9])")
@@ -18,19 +19,18 @@ _USUAL = re.compile("[a-vx-z0-9 .@&+-]|(?<=[a-z0-9])w|w(?=[a-z0-9])")
 def search_condition(term: str, phone_prefix: str) -> tuple[str, list]:
     """What a row must meet to hold the search term: one boolean SQL expression, and its parameters."""
     folded = _folded(term)
+    spellings = [spelling for spelling in phone_spellings(term, phone_prefix) if spelling != term]
     way, parameters = _substring_condition(folded)
-    ways, unkept, beside = [way], [f"{_SEARCHED} LIKE %s"], [_substring(folded)]
-    for spelling in phone_spellings(term, phone_prefix):
-        if spelling != term:
-            way, found = _substring_condition(spelling)
-            # The first half keeps other columns' digits out.
-            ways.append(f"({_beside_an_index('leads_digits(phone) LIKE %s')} AND {way})")
-            parameters += [_substring(spelling), *found]
-            unkept.append("leads_digits(phone) LIKE %s")
-            beside.append(_substring(spelling))
+    ways = [way]
+    for spelling in spellings:
+        way, found = _substring_condition(spelling)
+        # The first half keeps other columns' digits out.
+        ways.append(f"({_beside_an_index(_OF_PHONE)} AND {way})")
+        parameters += [_substring(spelling), *found]
     # A lead whose text is not kept, and what a lead was, as the feed asks for it.
-    ways.append(f"(searched_text IS NULL AND ({' OR '.join(unkept)}))")
-    return f"({' OR '.join(ways)})", parameters + beside
+    made = " OR ".join([f"{_SEARCHED} LIKE %s", *[_OF_PHONE] * len(spellings)])
+    ways.append(f"(searched_text IS NULL AND ({made}))")
+    return f"({' OR '.join(ways)})", parameters + [_substring(text) for text in (folded, *spellings)]
 
 
 @functools.lru_cache(1024)

@@ -25,7 +25,7 @@ SHIPPED = {
     "0014_erased.py": "72accc20d5fbe76d85239fa55ef3df8a787bf1e522295e16294c08eaeb9dfb2f",
     "0015_kept_figures.py": "81de8f44937b181ff6f7e9b4eafd27ee977d871ef5a8f871435c9f6dd41f6c62",
     "0016_holders.py": "d35f2c6416ddaebd6f818aa0311984b59662ce2f4cc334cd2733447cf09dc55b",
-    "0017_kept_text.py": "4fb0f4c8b5afe933ecb61047b0b2519715ec777a64311f97b03f410347ce7de9",
+    "0017_kept_text.py": "1acdaab1baff101c0f3368420d6faf743298c1de5399d48bd55268cfe09fbf34",
 }
 
 
