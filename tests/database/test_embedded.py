@@ -12,6 +12,7 @@ import threading
 import psutil
 import pytest
 
+from real.forks import under_way
 from real.postgres import sql
 from real.service import ROOT, flask, free_port, service, until
 
@@ -53,17 +54,6 @@ def using(data_dir):
 
 def status_of(data_dir, **environ):
     return flask("migrate", "--status", LEADS_DATA_DIR=data_dir, **environ)
-
-
-@contextlib.contextmanager
-def under_way(data_dir, *command):
-    """A command on `data_dir`; killed if it is still there afterwards."""
-    with subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, env=os.environ | {"LEADS_DATA_DIR": str(data_dir)}) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @contextlib.contextmanager
@@ -155,14 +145,14 @@ def test_it_stops_at_once_and_cleanly(used_dir, way):
 
 def test_it_is_shared_until_the_last_service_stops(used_dir):
     with (serving(used_dir) as (first, one),
-          under_way(used_dir, "gunicorn", "-b", one.address) as on_a_taken_port):
+          under_way("gunicorn", "-b", one.address, LEADS_DATA_DIR=used_dir) as on_a_taken_port):
         server = postmaster(used_dir)
         with serving(used_dir) as (_, other):
             assert postmaster(used_dir) == server
             assert one.make(name="Partagé") == other.get("/leads/").data[0]
             assert "pending" not in status_of(used_dir).stdout
             assert one.make(name="Encore")
-            said, _ = on_a_taken_port.communicate(timeout=30)
+            said = on_a_taken_port.said()
             assert on_a_taken_port.returncode != 0
             assert one.address.split(":")[1] in said
             assert "Traceback" not in said
@@ -261,7 +251,7 @@ def _leave_lock_files(data_dir, change):
 
 @pytest.mark.parametrize("moment", ["PG_VERSION", "base/5"])
 def test_a_first_start_that_was_killed_is_started_over(data_dir, moment):
-    with under_way(data_dir, "flask", "leads", "migrate") as first:
+    with under_way("flask", "leads", "migrate", LEADS_DATA_DIR=data_dir) as first:
         until((data_dir / "pg" / moment).exists)
         [initdb] = [child for child in psutil.Process(first.pid).children() if child.name() == "initdb"]
         initdb.suspend()  # it would live on a little, and write
@@ -283,7 +273,7 @@ def test_a_restored_backup_is_not_taken_for_one(used_dir):
 def test_a_slow_recovery_is_waited_for(used_dir):
     (used_dir / "pg" / "recovery.signal").touch()
     with setting(used_dir, "restore_command = 'sleep 0.2; false'\nhot_standby = off\n"):
-        with under_way(used_dir, "flask", "leads", "migrate") as first:
+        with under_way("flask", "leads", "migrate", LEADS_DATA_DIR=used_dir) as first:
             until(lambda: postmaster(used_dir))
             first.kill()
         with using(used_dir) as (_, url):  # PostgreSQL runs, but answers nobody yet
@@ -294,8 +284,8 @@ def test_a_slow_recovery_is_waited_for(used_dir):
 
 def sentence(data_dir):
     """The one line that gunicorn ends with."""
-    with under_way(data_dir, "gunicorn", "-b", f"127.0.0.1:{free_port()}") as process:
-        output, _ = process.communicate(timeout=30)
+    with under_way("gunicorn", "-b", f"127.0.0.1:{free_port()}", LEADS_DATA_DIR=data_dir) as process:
+        output = process.said()
     assert process.returncode != 0
     said = [line for line in output.splitlines() if " INFO " not in line]
     assert len(said) == 1

@@ -1,10 +1,6 @@
 """Migrations on real databases: what they make and unmake, adopt and leave alone, and how they survive being killed."""
 
-import contextlib
-import os
 import re
-import subprocess
-import sys
 import urllib.parse
 import uuid
 
@@ -12,9 +8,10 @@ import pytest
 from playhouse.migrations import MigrationError
 
 from leads_service.database import migrator
+from real.forks import under_way
 from real.migrations import NAMES, TABLES, applied, apply_all, catalog, revert_all, rows, sentence
 from real.postgres import connected, sql, transaction
-from real.service import ROOT, flask, service, until
+from real.service import flask, service, until
 
 # The objects of the contract, and how PostgreSQL describes them.
 CONTRACT = {
@@ -49,16 +46,9 @@ CONTRACT = {
 }
 
 
-@contextlib.contextmanager
 def migrating(url):
     """`flask leads migrate` under way; killed if it is still there afterwards."""
-    process = subprocess.Popen([sys.executable, "-m", "flask", "leads", "migrate"], cwd=ROOT, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, env=os.environ | {"DATABASE_URL": url})
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return under_way("flask", "leads", "migrate", DATABASE_URL=url)
 
 
 def activity(url, condition):
@@ -153,7 +143,7 @@ def test_down_never_loses_rows(url, table):
 
 def test_two_at_once_apply_each_migration_once(url, complete):
     with migrating(url) as one, migrating(url) as other:
-        said = one.communicate(timeout=30)[0] + other.communicate(timeout=30)[0]
+        said = one.said() + other.said()
     assert (one.returncode, other.returncode) == (0, 0)
     assert sorted(re.findall("Applied (.+)", said)) == NAMES
     assert applied(url) == NAMES
@@ -166,7 +156,7 @@ def test_one_waits_for_the_other_without_standing_in_its_way(url, complete):
         with transaction(url, "INSERT INTO leads (name) VALUES ('Under way')"):
             until(lambda: activity(url, waits_to_build("idx_leads_created_at")))
             until(lambda: activity(url, "query LIKE '%%pg_try_advisory_lock%%'"))
-        said = one.communicate(timeout=30)[0] + other.communicate(timeout=30)[0]
+        said = one.said() + other.said()
     assert (one.returncode, other.returncode) == (0, 0)
     assert sorted(re.findall("Applied (.+)", said)) == NAMES[3:]
     assert catalog(url) == complete

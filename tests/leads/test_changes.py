@@ -5,8 +5,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import uuid
 
@@ -20,7 +18,9 @@ from leads_service.contract.lists import CHANGES, FEED, Cursor
 from leads_service.database.pool import database
 from leads_service.leads.past import changes
 from leads_service.leads.past.history import purge
+from real.forks import under_way
 from real.postgres import connected, sql
+from real.service import flask, until
 
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))
 WRITERS, STEPS = 8, 40
@@ -277,16 +277,15 @@ def test_what_is_asked_wrongly_is_refused(ask):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_follow_prints_a_line_a_change_until_it_is_ended(ask, db_url, number):
     ask.client.post("/leads/", json={"name": "a"})
-    command = [sys.executable, "-m", "flask", "leads", "follow", "--after"]
-    environment = os.environ | {"DATABASE_URL": db_url, "FLASK_APP": "wsgi"}
-    with subprocess.Popen([*command, "start"], env=environment, stdout=subprocess.PIPE, text=True) as following:
-        first = json.loads(following.stdout.readline())
+    with under_way("flask", "leads", "follow", "--after", "start", DATABASE_URL=db_url) as following:
+        until(lambda: len(following.lines()) == 1)
         ask.client.post("/leads/", json={"name": "b"})
-        second = json.loads(following.stdout.readline())
+        until(lambda: len(following.lines()) == 2)
         following.send_signal(number)
-        assert (following.stdout.read(), following.wait()) == ("", 0)
+        assert following.wait(20) == 0
+        first, second = map(json.loads, following.lines())
     assert [each["lead"]["name"] for each in (first, second)] == ["a", "b"]
     assert told(ask(first["cursor"])) == [("create", "b")]
     sql(db_url, "DELETE FROM leads_history")
-    ended = subprocess.run([*command, second["cursor"]], env=environment, capture_output=True, text=True)
+    ended = flask("follow", "--after", second["cursor"], DATABASE_URL=db_url)
     assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (1, "", 1), ended

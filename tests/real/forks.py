@@ -4,11 +4,13 @@ Loading it takes several times as long as most of them run.
 """
 
 import atexit
+import contextlib
 import multiprocessing
 import os
 import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -25,6 +27,7 @@ class Fork(_FORKS.Process):
     def __init__(self, module, arguments, environ, out, err):
         super().__init__(target=_run, daemon=True, args=(
             module, [*map(str, arguments)], {name: str(value) for name, value in environ.items()}, str(out), str(err)))
+        self._out = Path(out)
         self.start()
 
     @property
@@ -43,9 +46,32 @@ class Fork(_FORKS.Process):
             raise subprocess.TimeoutExpired(self.name, timeout)
         return self.exitcode
 
+    def lines(self):
+        """The lines that it has written to `out` so far."""
+        return self._out.read_text().splitlines()
+
+    def said(self, seconds=30):
+        """What it has written to `out`, once it has ended. Raises subprocess.TimeoutExpired."""
+        self.wait(seconds)
+        return self._out.read_text()
+
     def send_signal(self, number):
         """Send it a signal."""
         os.kill(self.pid, number)
+
+
+@contextlib.contextmanager
+def under_way(module, *arguments, **environ):
+    """`python -m module` with these arguments, which writes to one file; yields the Fork. Ended if it is still there
+    afterwards."""
+    with tempfile.NamedTemporaryFile() as out:
+        process = Fork(module, arguments, os.environ | environ, out.name, out.name)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.join(20)
+            process.kill()
 
 
 def _run(module, arguments, environ, out, err):

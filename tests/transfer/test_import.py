@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from real.forks import under_way
 from real.postgres import backends, sql
 from real.service import ROOT, flask, until
 
@@ -220,8 +221,7 @@ def test_killed_at_any_moment_the_next_run_completes(write, db_url):
             backends(db_url) and sql(db_url, "SELECT count(*) FROM leads")[0][0] >= rows)
 
     for rows in 0, 1:  # before and between its transactions
-        with subprocess.Popen([sys.executable, "-m", "flask", "leads", "import", str(path)], cwd=ROOT,
-                              env=os.environ | {"DATABASE_URL": db_url}, stdout=subprocess.DEVNULL) as process:
+        with under_way("flask", "leads", "import", path, DATABASE_URL=db_url) as process:
             until(functools.partial(got_to, rows), 60)
             process.kill()
     assert flask("import", path, DATABASE_URL=db_url).returncode == 0

@@ -3,39 +3,37 @@
 import contextlib
 import http.client
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
+from real.forks import under_way
 from real.postgres import sql
-from real.service import ROOT, free_port, service
+from real.service import free_port, service
 
 ERP = "https://erp.example.com"
 
 
 def gunicorn(*arguments, **environ):
-    """Run gunicorn until it ends by itself."""
-    return subprocess.run([sys.executable, "-m", "gunicorn", *arguments], cwd=ROOT, env=os.environ | environ, text=True,
-                          capture_output=True, timeout=30)
+    """Run gunicorn until it ends by itself; gives its exit status and what it said."""
+    with under_way("gunicorn", *arguments, **environ) as process:
+        said = process.said()
+        return process.returncode, said
 
 
 @pytest.mark.parametrize(("name", "value"), [
     ("DATABASE_URL", "postgresql://lea:s3cret@[::1/leads"), ("WEB_CONCURRENCY", "0"), ("LEADS_BIND", "127.0.0.1:70000"),
 ])
 def test_gunicorn_ends_with_that_sentence(name, value):
-    ended = gunicorn(**{name: value})
-    assert ended.returncode != 0
-    said = (ended.stdout + ended.stderr).strip()
+    status, said = gunicorn(**{name: value})
+    assert status != 0
     assert said.startswith(f"{name} ")
     assert len(said.splitlines()) == 1
     assert "s3cret" not in said
 
 
 def test_gunicorn_takes_its_settings_from_the_environment():
-    printed = gunicorn("--print-config", LEADS_BIND="127.0.0.1:8123", WEB_CONCURRENCY="3", LEADS_THREADS="5").stdout
+    _, printed = gunicorn("--print-config", LEADS_BIND="127.0.0.1:8123", WEB_CONCURRENCY="3", LEADS_THREADS="5")
     values = dict(line.split("=", 1) for line in printed.replace(" ", "").splitlines() if "=" in line)
     assert (values["bind"], values["workers"], values["threads"]) == ("['127.0.0.1:8123']", "3", "5")
 

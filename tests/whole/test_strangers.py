@@ -13,20 +13,21 @@ from leads_service import config
 from leads_service.app import create_app
 from leads_service.database.pool import database
 from real.client import Caller
+from real.forks import under_way
 from real.service import ROOT, free_port, service, until
 
 NO_DATABASE = "postgresql://127.0.0.1:1/none"
 
 
 def gunicorn(*arguments, **environ):
-    return subprocess.Popen([sys.executable, "-m", "gunicorn", *arguments], cwd=ROOT, close_fds=False, text=True,
-                            env=os.environ | {"DATABASE_URL": NO_DATABASE} | environ,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    """What gunicorn says before it gives up."""
+    with under_way("gunicorn", *arguments, **{"DATABASE_URL": NO_DATABASE} | environ) as process:
+        said = process.said()
+        assert process.returncode != 0
+        return said
 
 
-def refused(process):
-    said = process.communicate(timeout=20)[0]
-    assert process.returncode != 0
+def refused(said):
     assert "LEADS_AUTH is none" in said.splitlines()[-1]
     return "Listening at" not in said
 
@@ -48,15 +49,17 @@ def test_an_inherited_socket_counts():
     with socket.socket() as listening:
         listening.bind(("0.0.0.0", 0))
         os.set_inheritable(listening.fileno(), True)
-        assert not refused(gunicorn("-b", f"fd://{listening.fileno()}"))  # it did listen
+        ended = subprocess.run([sys.executable, "-m", "gunicorn", "-b", f"fd://{listening.fileno()}"], cwd=ROOT,
+                               env=os.environ | {"DATABASE_URL": NO_DATABASE}, close_fds=False, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+        assert ended.returncode != 0
+        assert not refused(ended.stdout)  # it did listen
 
 
 @pytest.mark.parametrize("asked", [lambda path: gunicorn("-b", f"unix:{path}"),
                                    lambda path: gunicorn(LEADS_BIND=f"unix:{path}")])
 def test_an_address_that_is_too_long_is_told_in_one_sentence(asked, tmp_path):
-    process = asked(tmp_path / ("x" * 108))
-    said = process.communicate(timeout=20)[0].splitlines()
-    assert process.returncode != 0
+    said = asked(tmp_path / ("x" * 108)).splitlines()
     assert "room for 107 bytes" in said[-1]
     assert len(said) <= 2  # the first may be gunicorn's, that it starts
 
@@ -72,13 +75,10 @@ def test_another_machine_is_served_where_that_is_meant(environ, tmp_path):
 def test_this_machine_is_served(tmp_path):
     local = f"localhost:{free_port()}"
     addresses = [local, f"[::1]:{free_port()}", f"unix:{tmp_path}/socket"]
-    process = gunicorn("-w", "1", *(word for address in addresses for word in ("-b", address)))
-    try:
-        until(lambda: "answers at" in process.stdout.readline() or process.poll() is not None)
+    with under_way("gunicorn", "-w", "1", *(word for address in addresses for word in ("-b", address)),
+                   DATABASE_URL=NO_DATABASE) as process:
+        until(lambda: "answers at" in "".join(process.lines()) or process.poll() is not None)
         assert Caller(local).get("/health").status == 200
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
 
 
 @pytest.mark.parametrize(("peer", "status"), [
@@ -116,10 +116,9 @@ def app(environ, start_response):
 def test_gunicorn_believes_no_client(tmp_path):
     (tmp_path / "echo.py").write_text(ECHO)
     tcp, unix, seen = ("127.0.0.1", free_port()), f"{tmp_path}/socket", []
-    process = gunicorn("-w", "1", "-b", f"127.0.0.1:{tcp[1]}", "-b", f"unix:{unix}", "--pythonpath", str(tmp_path),
-                       "echo:app")
-    try:
-        until(lambda: "Booting worker" in process.stdout.readline())
+    with under_way("gunicorn", "-w", "1", "-b", f"127.0.0.1:{tcp[1]}", "-b", f"unix:{unix}", "--pythonpath", tmp_path,
+                   "echo:app", DATABASE_URL=NO_DATABASE) as process:
+        until(lambda: "Booting worker" in "".join(process.lines()))
         headers = {**FORGED, "SCRIPT_NAME": "/leads", "PATH_INFO": "/evil", "X-Forwarded-Ssl": "on",
                    "X_API_KEY": "evil", "Connection": "X-API-Key, Authorization"}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -128,9 +127,6 @@ def test_gunicorn_believes_no_client(tmp_path):
                 client.connect(address)
                 client.sendall(f"GET /leads/x HTTP/1.0\r\nX-API-Key: real\r\n{lines}\r\n".encode())
                 seen.append(b"".join(iter(functools.partial(client.recv, 65536), b"")).decode())
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
     for expected in ('"wsgi.url_scheme": "http"', '"SCRIPT_NAME": ""', '"PATH_INFO": "/leads/x"',
                      '"HTTP_X_API_KEY": "real"'):
         assert all(expected in environ for environ in seen)
