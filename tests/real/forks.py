@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["leads_service.app", "gunicorn.util"])
-# What a process decides when it loads them: prometheus_client, where it counts; the others, who counts.
+# What a server decides when it loads them: prometheus_client, where it counts; the others, who counts.
 _ANEW = ("leads_service", "prometheus_client")
 
 
@@ -81,8 +81,9 @@ def _run(module, arguments, environ, out, err):
     os.environ.update(environ)
     for stream, path in ((sys.stdout, out), (sys.stderr, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), stream.fileno())
-    for name in [name for name in sys.modules if name.partition(".")[0] in _ANEW]:
-        del sys.modules[name]
+    if module == "gunicorn":
+        for name in [name for name in sys.modules if name.partition(".")[0] in _ANEW]:
+            del sys.modules[name]
     sys.argv[1:] = arguments
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

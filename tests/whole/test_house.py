@@ -1,6 +1,7 @@
 """The house keeps its order: imports run one way, rooms stay small, contract/ needs neither PostgreSQL nor HTTP."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from real.service import ROOT
 
 PACKAGE = ROOT / "leads_service"
-MODULES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
 FILES = [path for place in ("leads_service", "tests", "bench") for path in sorted((ROOT / place).rglob("*.py"))]
 HTTP, POSTGRESQL = {"flask", "werkzeug"}, {"psycopg2", "peewee", "playhouse"}
 # What each wing may import of the others; config.py and the package itself are the ground under all of them.
@@ -19,6 +20,11 @@ BELOW = {"contract": set(), "database": {"contract"}, "access": {"database", "co
 BELOW["web"] = {*BELOW, "web"}
 COMMANDS = {"cli", "cli_access", "cli_errors"}
 BELOW |= {f"{file}.py": {*BELOW} | COMMANDS for file in COMMANDS} | {"app.py": {*BELOW, "cli"}}
+
+
+@functools.cache
+def tree_of(file):
+    return ast.parse((PACKAGE / file).read_text())
 
 
 def imported(tree):
@@ -34,7 +40,7 @@ def imported(tree):
 @pytest.mark.parametrize("file", MODULES)
 def test_imports_run_one_way(file):
     wing = file.split("/")[0]
-    found = [name.split(".") for name in imported(MODULES[file])]
+    found = [name.split(".") for name in imported(tree_of(file))]
     below = {name[1] for name in found if name[0] == "leads_service" and name[1:]} - {wing, "config", "VERSION"}
     assert below <= BELOW.get(wing, set())
     libraries = {name[0] for name in found}
@@ -51,7 +57,7 @@ def test_the_contract_runs_without_postgresql_and_http():
 
 @pytest.mark.parametrize("file", MODULES)
 def test_every_module_says_what_it_is(file):
-    assert ast.get_docstring(MODULES[file])
+    assert ast.get_docstring(tree_of(file))
 
 
 def test_no_file_is_long_and_no_folder_full():
