@@ -10,6 +10,7 @@ from leads_service import config
 from leads_service.access import keys
 from leads_service.access.callers import ROLE_NAMES
 from leads_service.app import create_app
+from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.lists import CHANGES, Cursor
 from leads_service.database.acting import act_for_nobody
 from leads_service.database.pool import database
@@ -51,6 +52,7 @@ def test_a_life(api):
         "updated_at": told[2][1]["updated_at"]["new"]}
     change = api.get(f"{path}/history?limit=1").data[0]
     assert list(change) == ["change", "op", "lead_id", "at", "by", "request_id", "fields"]
+    assert list(change["fields"]) == [name for name in LEAD_COLUMNS if name in change["fields"]]
     assert change["lead_id"] == lead["id"]
 
 

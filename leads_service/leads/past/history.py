@@ -40,7 +40,9 @@ STATE = f"""CASE WHEN h.op = 'delete' THEN h.before ELSE
 def fields_of(state: str) -> str:
     """SQL of {field: {"old", "new"}} of the fields that the change h changed; `state` is SQL of the lead right after.
     A lead that comes or goes has its values on one side only, one that was erased none."""
-    return f"""(SELECT coalesce(jsonb_object_agg(key, jsonb_build_object('old', old, 'new', new)), '{{}}') FROM (
+    # As json, which copies texts: jsonb takes large notes apart, key by key, at each step, six times as long in all.
+    return f"""(SELECT coalesce(json_object_agg(key, json_build_object('old', old, 'new', new)
+                                                ORDER BY array_position(ARRAY[{_NAMES}], key)), '{{}}') FROM (
     SELECT coalesce(o.key, n.key) AS key, o.value AS old, n.value AS new
     FROM jsonb_each(h.before) o
     FULL JOIN jsonb_each(CASE WHEN h.before IS NULL THEN {state} ELSE h.after END) n ON n.key = o.key) AS field
