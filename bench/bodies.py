@@ -5,8 +5,9 @@
 It makes a PostgreSQL of its own and a service of one worker; each body meets a fresh worker and an empty table. First
 table: the body, its status (504: stopped, with what was done said) and the line to go on from, seconds on the clock,
 the worker's processor seconds and memory at most. Second: the request, its status, seconds on the clock, processor
-seconds of worker and PostgreSQL. Exit status 1: a body took over 15 s or 300 MB, or a request over 0.5 s. With
---row-security only the second one, asked by a role that row security holds.
+seconds of worker and PostgreSQL; the last five are of leads as large as they may be. Exit status 1: a body took over
+15 s or 300 MB, or a request over 0.5 s. With --row-security only the second one, asked by a role that row security
+holds.
 """
 
 import argparse
@@ -76,6 +77,7 @@ BODIES = {  # behind a ? stands the query
     "workbook, rows of nothing": lambda: unpacked("<row/>"),
     "workbook, the last column": lambda: unpacked('<row><c r="XFD1"><v>1</v></c></row>')}
 CHANGED, REBORN = (str(uuid.UUID(int=number)) for number in (1, 2))
+LARGE = [str(uuid.UUID(int=1000 + number)) for number in range(80)]
 REQUESTS = [("GET", f"/leads/{path}", None) for path in (
     "?limit=1000", "?offset=99000&limit=1000", "?count=exact&sort=name", "?" + "tag=vip&" * 999, "?q=a&sort=relevance",
     "?sort=-interest_level&interest_level_max=0", "?owner=Alice&stage=won&tag=vip&sort=updated_at", "?q=" + "a%20" * 60,
@@ -91,7 +93,12 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
         "name\n" + "".join(f"{a}{b}\n" for a, b in itertools.product(string.ascii_letters, string.printable[:64])),
         "name" + ",a" * 4900,
         "name,email\n" + "x,a@b.fr\n" * 1000, listed("name,email\n", "x,{n}@b.fr\n", 700),
-        'name,city\n"' + "a\n" * 4900, "{}\n" * 3300)]
+        'name,city\n"' + "a\n" * 4900, "{}\n" * 3300)] + [
+    ("GET", f"/leads/{path}", None) for path in (
+        "search/large?limit=1000", "changes?after={large}&limit=1000", f"{LARGE[0]}/history?limit=1000",
+        f"{LARGE[0]}/dossier")] + [
+    ("POST", "/leads/bulk", json.dumps({"items": [{"op": "update", "id": lead, "data": {"notes": {}}}
+                                                  for lead in LARGE]}))]
 
 
 def spent(process):
@@ -142,6 +149,14 @@ PAST = f"""
     CREATE TEMP TABLE back ON COMMIT DROP AS TABLE leads; DELETE FROM leads;
     INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM back"""
 
+# Leads as large as they may be, of as many texts as they can hold, that have been changed.
+OF_TEXTS = f"""
+    INSERT INTO leads (id, name, notes) SELECT unnest('{{{",".join(LARGE)}}}'::uuid[]), 'large',
+        jsonb_build_object('a', array_fill('a'::text, ARRAY[50000]));
+    UPDATE leads SET notes = notes || '{{"b": 0}}' WHERE name = 'large';
+    DO $$BEGIN FOR n IN 1..70 LOOP
+        UPDATE leads SET notes = notes || jsonb_build_object('b', n) WHERE id = '{LARGE[0]}'; END LOOP; END$$"""
+
 
 def small(server, folder, rows, secured):
     """The second table; whether every request kept the bound."""
@@ -149,8 +164,10 @@ def small(server, folder, rows, secured):
     with indexes_afterwards(server.url):
         sql(server.url, filled(1, rows))
     with service(folder / "log", DATABASE_URL=server.url) as (_, caller):
-        cursor = caller.get("/leads/changes").json["next_cursor"]
-    sql(server.url, PAST)
+        cursors = {}
+        for name, happens in ("cursor", PAST), ("large", OF_TEXTS):
+            cursors[name] = caller.get("/leads/changes").json["next_cursor"]
+            sql(server.url, happens)
     sql(server.url, "VACUUM ANALYZE leads, leads_history")
     environ, headers = {"DATABASE_URL": server.url}, {}
     if secured:
@@ -165,7 +182,7 @@ def small(server, folder, rows, secured):
         worker, = psutil.Process(process.pid).children()
         asked(caller.address, "GET", "/leads/", None, worker, headers=headers)
         for method, path, body in REQUESTS:
-            status, _, wall, *used = asked(caller.address, method, path.format(cursor=cursor), body, worker, postmaster,
+            status, _, wall, *used = asked(caller.address, method, path.format(**cursors), body, worker, postmaster,
                                            headers=headers)
             right &= sum(used) <= 0.5
             path = path if len(path) < 41 else f"{path[:20]}…{path[-19:]}"

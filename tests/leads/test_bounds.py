@@ -1,12 +1,14 @@
 """A lead, a page and the work of a change are bounded; what is larger already stays readable."""
 
 import json
+import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from real.postgres import sql
+from real.service import ROOT
 
 IDS = [str(uuid.UUID(int=0x40008000000000000000 + number)) for number in range(60)]
 MIB = 2**20
@@ -48,6 +50,13 @@ def test_a_lead_larger_than_a_page_has_one_of_its_own(api, db_url):
     assert [count for count, _ in walked(api)] == [1, 1]
     assert api.get(f"/leads/{IDS[0]}").data["notes"]["a"] == "x" * 17 * MIB
     assert api.call("PUT", f"/leads/{IDS[0]}", {"city": "Aix"}).data["city"] == "Aix"
+
+
+def test_no_value_of_a_lead_is_given_to_an_aggregate_that_takes_the_square_of_its_texts():
+    """PostgreSQL's jsonb_object_agg measures each text of a value by looking on for a byte of zero, through all others
+    behind it: 50,000 texts of a letter, which fit into a lead, took it 25 ms."""
+    for path in (ROOT / "leads_service").rglob("*.py"):
+        assert not re.findall(r"jsonb_object_agg\((?!key, value::text\))", path.read_text()), path
 
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])

@@ -61,7 +61,7 @@ _STEP_STATES = f"""
               FROM step),
     begins AS MATERIALIZED (SELECT number AS since, {STATE} AS state FROM step h WHERE begins)
     SELECT h.*, coalesce(begins.state, known) || coalesce((
-               SELECT jsonb_object_agg(key, value ORDER BY s.number) FROM step s, jsonb_each(s.after)
+               SELECT json_object_agg(key, value ORDER BY s.number)::jsonb FROM step s, jsonb_each(s.after)
                WHERE s.lead_id = h.lead_id AND s.number <= h.number AND s.number > coalesce(since, 0)), '{{}}') AS state
     FROM begun h LEFT JOIN begins USING (since)"""
 
