@@ -1,6 +1,7 @@
 """Migrations on real databases: what they make and unmake, adopt and leave alone, and how they survive being killed."""
 
 import re
+import signal
 import urllib.parse
 import uuid
 
@@ -203,6 +204,7 @@ def test_killed_at_any_moment_the_next_run_goes_on(url, complete):
             _finishes_or_gets_further(process, url, 11)
         ended.append(process.returncode)
     assert ended[-1] == 0
+    assert {*ended[:-1]} == {-signal.SIGKILL}
     assert len(ended) > 3
     assert (catalog(url), applied(url)) == (complete, NAMES)
     revert_all(url)

@@ -62,16 +62,15 @@ class Fork(_FORKS.Process):
 
 @contextlib.contextmanager
 def under_way(module, *arguments, **environ):
-    """`python -m module` with these arguments, which writes to one file; yields the Fork. Ended if it is still there
+    """`python -m module` with these arguments, which writes to one file; yields the Fork. Killed if it is still there
     afterwards."""
     with tempfile.NamedTemporaryFile() as out:
         process = Fork(module, arguments, os.environ | environ, out.name, out.name)
         try:
             yield process
         finally:
-            process.terminate()
-            process.join(20)
             process.kill()
+            process.join()
 
 
 def _run(module, arguments, environ, out, err):

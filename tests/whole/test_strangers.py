@@ -79,6 +79,8 @@ def test_this_machine_is_served(tmp_path):
                    DATABASE_URL=NO_DATABASE) as process:
         until(lambda: "answers at" in "".join(process.lines()) or process.poll() is not None)
         assert Caller(local).get("/health").status == 200
+        process.terminate()
+        process.wait(30)
 
 
 @pytest.mark.parametrize(("peer", "status"), [
@@ -127,6 +129,8 @@ def test_gunicorn_believes_no_client(tmp_path):
                 client.connect(address)
                 client.sendall(f"GET /leads/x HTTP/1.0\r\nX-API-Key: real\r\n{lines}\r\n".encode())
                 seen.append(b"".join(iter(functools.partial(client.recv, 65536), b"")).decode())
+        process.terminate()
+        process.wait(30)
     for expected in ('"wsgi.url_scheme": "http"', '"SCRIPT_NAME": ""', '"PATH_INFO": "/leads/x"',
                      '"HTTP_X_API_KEY": "real"'):
         assert all(expected in environ for environ in seen)
