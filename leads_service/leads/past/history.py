@@ -26,7 +26,8 @@ _PURGED_AT_ONCE = 10_000  # changes in a transaction
 
 _NAMES = ", ".join(f"'{column}'" for column in LEAD_COLUMNS)
 # The lead right after the change h, a JSON object; of a delete, right before it. The next delete is looked for among
-# the lead's changes, and not among the deletes of all leads, whose index is not for an expression.
+# the lead's changes, and not among the deletes of all leads, whose index is not for an expression. By way of json:
+# jsonb_object_agg looks through all texts of a value behind each one, which is the square of them.
 STATE = f"""CASE WHEN h.op = 'delete' THEN h.before ELSE
     coalesce((SELECT to_jsonb(lead) FROM (SELECT {COLUMNS} FROM leads WHERE id = h.lead_id) AS lead), '{{}}')
     || coalesce((SELECT json_object_agg(key, value)::jsonb FROM (
@@ -40,8 +41,7 @@ STATE = f"""CASE WHEN h.op = 'delete' THEN h.before ELSE
 def fields_of(state: str) -> str:
     """SQL of {field: {"old", "new"}} of the fields that the change h changed; `state` is SQL of the lead right after.
     A lead that comes or goes has its values on one side only, one that was erased none."""
-    # As json, which copies texts. jsonb takes large notes apart, key by key, at each step, and its aggregate looks
-    # through all texts behind each one: twelve times as long for as many as a lead can hold.
+    # As json, which copies texts, where jsonb takes large notes apart, key by key, at each step.
     return f"""(SELECT coalesce(json_object_agg(key, json_build_object('old', old, 'new', new)
                                                 ORDER BY array_position(ARRAY[{_NAMES}], key)), '{{}}') FROM (
     SELECT coalesce(o.key, n.key) AS key, o.value AS old, n.value AS new
