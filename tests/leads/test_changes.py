@@ -202,7 +202,7 @@ def test_a_page_that_finds_nothing_moves_on(ask, db_url, monkeypatch):
 
 
 def test_a_page_of_large_changes_ends_early(ask, monkeypatch):
-    monkeypatch.setattr(changes, "MAX_PAGE", 10_000)
+    monkeypatch.setattr(changes, "_PAGE", 10_000)
     for letter in "abc":
         ask.client.post("/leads/", json={"name": letter, "address": letter * 3000})
     page = ask("start")

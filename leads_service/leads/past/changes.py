@@ -22,6 +22,7 @@ from leads_service.leads.record import COLUMNS
 
 LOOKED_AT = 1000  # changes a page looks at; those that are none of the caller's count, so that its work is bounded
 _STEP = 25  # changes whose leads are made at once, each as large as three leads
+_PAGE = MAX_PAGE // 2  # bytes of JSON: each of a change costs PostgreSQL what two of a list do
 LAG = Gauge("leads_feed_lag_seconds", "Age of the oldest transaction that holds the feed of changes back.",
             multiprocess_mode="mostrecent")
 
@@ -102,7 +103,7 @@ def changes_after(place: tuple[str, ...] | None, selection: Selection, phone_pre
         for *keys, _, _ in step:
             row = rows.get(keys[1])
             size += len(row.encode()) if row else 0
-            if row and found and (len(found) == limit or size > MAX_PAGE):
+            if row and found and (len(found) == limit or size > _PAGE):
                 break
             done = keys
             if row:
