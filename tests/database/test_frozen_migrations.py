@@ -26,6 +26,7 @@ SHIPPED = {
     "0015_kept_figures.py": "81de8f44937b181ff6f7e9b4eafd27ee977d871ef5a8f871435c9f6dd41f6c62",
     "0016_holders.py": "d35f2c6416ddaebd6f818aa0311984b59662ce2f4cc334cd2733447cf09dc55b",
     "0017_kept_text.py": "1acdaab1baff101c0f3368420d6faf743298c1de5399d48bd55268cfe09fbf34",
+    "0018_large_changes.py": "85e7df477b4e6dac91ec7d1e480670b29974c5a7b20ee5a2e0e54688586445ce",
 }
 
 

@@ -42,6 +42,8 @@ def test_an_update_keeps_what_it_changed_on_both_sides(url):
     made(url, notes='{"a": 1, "b": null}')
     assert kept(url, "UPDATE leads SET city = 'Aix', notes = '{\"a\": 2}'") == [
         ("update", LEAD, {"city": None, "notes": {"a": 1, "b": None}}, {"city": "Aix", "notes": {"a": 2}})]
+    assert kept(url, "UPDATE leads SET activities = '[{\"a\": 1}]', tags = '{b}', notes = notes") == [
+        ("update", LEAD, {"activities": [], "tags": []}, {"activities": [{"a": 1}], "tags": ["b"]})]
 
 
 @pytest.mark.parametrize("statement", ["UPDATE leads SET city = NULL", "UPDATE leads SET updated_at = '2020-01-01'",
@@ -67,9 +69,16 @@ def test_what_goes_is_kept_whole(url, statement):
 
 
 def test_an_id_that_is_changed_is_a_lead_that_goes_and_one_that_comes(url):
-    made(url)
-    assert sorted((op, lead_id) for op, lead_id, *_ in kept(url, "UPDATE leads SET id = %s", OTHER)) == [
-        ("create", OTHER), ("delete", LEAD)]
+    made(url, notes='{"a": 1}')
+    create, delete = sorted(kept(url, "UPDATE leads SET id = %s, notes = '{}'", OTHER), key=lambda change: change[0])
+    assert create == ("create", OTHER, None, None)
+    assert delete[:2] + delete[3:] == ("delete", LEAD, None)
+    assert (len(delete[2]), delete[2]["notes"]) == (21, {"a": 1})
+
+
+def test_no_value_is_given_to_an_aggregate_that_takes_the_square_of_its_texts(url):
+    """See the same of leads_service/, in tests/leads/test_bounds.py."""
+    assert sql(url, "SELECT proname FROM pg_proc WHERE proname ~ '^leads_' AND prosrc ~ 'jsonb_object_agg'") == []
 
 
 def test_one_statement_on_many_keeps_each(url):
@@ -186,6 +195,12 @@ def test_the_change_before_is_looked_up_by_its_index_however_small_the_history_w
         cursor.execute("SELECT pg_stat_force_next_flush()")
         connection.commit()
     assert [sql(url, look)[0][0] - known for look, known in zip(looks, before, strict=True)] == [50, 0]
+
+
+def test_no_trigger_of_whole_statements_is_compiled_by_whomever_it_is_set_off(url):
+    """The embedded server cannot compile, so its time would tell nothing."""
+    assert sql(url, "SELECT tgname FROM pg_trigger JOIN pg_proc p ON p.oid = tgfoid WHERE tgrelid = 'leads'::regclass "
+                    "AND tgtype & 1 = 0 AND NOT 'jit=off' = ANY (proconfig)") == []
 
 
 def test_tests_begin_with_an_empty_history(url):

@@ -126,6 +126,11 @@ def test_a_pooler_without_a_statement_timeout_is_told_of(pooled, pooled_url, poo
     assert "LEADS_STATEMENT_TIMEOUT has no effect" in caplog.text
 
 
+def test_nothing_is_compiled(pooled_url):
+    with connected(pooled_url) as own:
+        assert own.execute_sql("SHOW jit").fetchone() == ("off",)
+
+
 def test_migrations_refuse_it(pooled_url):
     with connected(pooled_url) as own:
         with pytest.raises(MigrationError, match="direct connection"):
