@@ -43,6 +43,10 @@ class Application(Flask):
         return request and MapAdapter(self.url_map, "", request.root_path + "/", "", request.scheme, request.path,
                                       request.method)
 
+    def ensure_sync(self, func):
+        """The function itself: none is a coroutine, and looking at five for each request takes a fiftieth of it."""
+        return func
+
 
 def settle(settings: config.Settings) -> None:
     """Have the pools and the calendar, of which a process has one each, follow the settings. Raises
