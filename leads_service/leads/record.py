@@ -35,12 +35,14 @@ _ONE = f"SELECT row_to_json(lead)::text FROM (SELECT {COLUMNS} FROM leads WHERE 
 SIZED = {"notes": "jsonb", "activities": "jsonb", "tags": "text[]"}
 LARGEST = 256 * 1024
 # How many bytes a lead's JSON is, roughly, told without making it: what is stored uncompressed is as long as its text;
-# compressed values are looked at while they are short. A lead over LARGE is fetched by itself.
+# of compressed values the text is looked at where they are short once unpacked (the path of nothing unpacks them, no
+# more). A lead over LARGE is fetched by itself.
 LARGE = 64 * 1024
 _STORED = " + ".join(["coalesce(octet_length(address), 0)", *(f"pg_column_size({column})" for column in SIZED)])
+_UNPACKED = " + ".join(f"pg_column_size({column} #> '{{}}')" for column, kind in SIZED.items() if kind == "jsonb")
 _TEXTS = " + ".join(f"octet_length({column}::text)" for column in SIZED)
 WEIGHT = (f"(CASE WHEN coalesce({', '.join(f'pg_column_compression({column})' for column in SIZED)}) IS NULL "
-          f"THEN {_STORED} WHEN {_STORED} > {LARGE // 8} THEN {LARGE} + {_STORED} "
+          f"THEN {_STORED} WHEN {_UNPACKED} > {LARGE // 2} THEN {LARGE} + {_UNPACKED} "
           f"ELSE coalesce(octet_length(address), 0) + {_TEXTS} END)")
 TRIES = 10  # of a change that meets others' changes of the lead
 TOO_LARGE = Sentence("notes, activities et tags font plus de 256 Kio ensemble.",
