@@ -72,15 +72,14 @@ class Explaining(Database):
 
     def __init__(self):
         super().__init__(None)
-        self.plans = ""
+        self.plans = []
 
     def execute_again(self, sql, params=None, **kwargs):
         return self.execute_sql(sql, params, **kwargs)
 
     def execute_sql(self, sql, params=None, **kwargs):
         if sql.lstrip().startswith(("SELECT", "WITH", "DELETE")):
-            for (line,) in super().execute_sql(f"EXPLAIN {sql}", params):
-                self.plans += f"{line}\n"
+            self.plans.append("\n".join(line for (line,) in super().execute_sql(f"EXPLAIN {sql}", params)))
         return super().execute_sql(sql, params, **kwargs)
 
 
@@ -122,10 +121,11 @@ def test_every_index_is_asked(explaining, index, asked):
     else:
         pairs = [pair.split("=") for pair in asked.replace("%23", "#").split("&") if "=" in pair]
         page(load_query(ListQuery(), MultiDict(pairs)), "+33", COMPANY if asked == "company_id" else None)
-    assert f" {index} " in own.plans, own.plans
+    plans = [plan for plan in own.plans if f" {index} " in plan]
+    assert plans, own.plans
     # An order is read from its index; at most the rows of one span are put in order (an incremental sort). The feed
     # sorts the fields of a lead.
-    assert "q=" in str(asked) or asked == FEED_START or "->  Sort " not in own.plans, own.plans
+    assert "q=" in str(asked) or asked == FEED_START or not any("->  Sort " in plan for plan in plans), plans
 
 
 @pytest.mark.parametrize(("index", "asked"), OF_FIGURES.items())
@@ -133,7 +133,7 @@ def test_the_figures_ask_their_indexes(explaining, index, asked):
     by, company = asked
     explaining.execute_sql("SET enable_bitmapscan = off; SET enable_hashagg = off")  # few leads are read as they lie
     figures(by, Selection((), None), "+33", company)
-    assert f" {index} " in explaining.plans, explaining.plans
+    assert any(f" {index} " in plan for plan in explaining.plans), explaining.plans
 
 
 def test_duplicates_are_found_by_their_index(explaining, filled_url):
@@ -153,6 +153,6 @@ def test_no_index_is_unheard_of(filled_url):
 
 def test_a_company_s_figures_ask_no_index_of_all_leads(explaining):
     figures("owner", Selection((("next_step", "overdue"),), None), "+33", COMPANY)
-    assert "idx_leads_company_span" in explaining.plans
-    assert not {"idx_leads_next_step", "idx_leads_sums", "idx_leads_sums_owner", "idx_leads_sums_month"} & set(
-        explaining.plans.split())
+    asked = set(" ".join(explaining.plans).split())
+    assert "idx_leads_company_span" in asked
+    assert not {"idx_leads_next_step", "idx_leads_sums", "idx_leads_sums_owner", "idx_leads_sums_month"} & asked

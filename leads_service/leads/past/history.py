@@ -65,7 +65,7 @@ _BRING_BACK = f"""INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS}
     FROM jsonb_populate_record(NULL::leads, %s::jsonb) ON CONFLICT (id) DO NOTHING"""
 # The lead that a delete deleted.
 _WAS = f"(SELECT row_to_json(lead) FROM (SELECT {COLUMNS} FROM jsonb_populate_record(NULL::leads, before)) AS lead)"
-_SHOWN = "SELECT number AS change, op, lead_id, at, who AS by, request_id"
+_SHOWN = "number AS change, op, lead_id, at, who AS by, request_id"
 
 
 class Changes(NamedTuple):
@@ -84,8 +84,8 @@ def changes_of(lead_id: uuid.UUID, company_id: uuid.UUID | None, limit: int, bel
         # What it was before it came is not theirs to know.
         fields = (f"CASE WHEN op <> 'delete' AND before IS NOT NULL AND company_id_before IS DISTINCT FROM company_id "
                   f"THEN '{{}}' ELSE {_FIELDS} END")
-    found = _page(f"{_SHOWN}, {fields} AS fields FROM leads_history h WHERE lead_id = %s AND op <> 'gone' AND {seen}",
-                  [str(lead_id), *parameters], limit, below)
+    found = _page(f"{fields} AS fields", f"lead_id = %s AND op <> 'gone' AND {seen}", [str(lead_id), *parameters],
+                  limit, below)
     if not found.rows and not _is_there(lead_id, company_id) and not first(select(
             f"SELECT true FROM leads_history h WHERE lead_id = %s AND {seen} LIMIT 1", [str(lead_id), *parameters])):
         raise Problem("not_found", LEAD_NOT_FOUND)
@@ -96,7 +96,12 @@ def deleted_leads(company_id: uuid.UUID | None, limit: int, below: int | None) -
     """The deletes of this company's leads (None: of any) that can be undone, each with the lead as it was: newest
     first, those with a number `below`."""
     met, parameters = _restorable(company_id)
-    return _page(f"{_SHOWN}, {_WAS} AS lead FROM leads_history h WHERE {met}", parameters, limit, below)
+    place, last = ("AND number < %s", [below]) if below is not None else ("", [])
+    # Once, and not at each step of the page: PostgreSQL may have to pass over all leads that came back.
+    found = select(f"SELECT lead_id::text, number FROM leads_history h WHERE {met} {place} ORDER BY number DESC "
+                   f"LIMIT {limit + 1}", [*parameters, *last]).fetchall()
+    return _page(f"{_WAS} AS lead", "(lead_id, number) IN (SELECT * FROM unnest(%s::uuid[], %s::bigint[]))",
+                 [[lead_id for lead_id, _ in found], [number for _, number in found]], limit, None)
 
 
 def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID | None,
@@ -217,14 +222,17 @@ def _restorable(company_id):
             f"AND {later})", [*before, *parameters, *more])
 
 
-def _page(sql, parameters, limit, below):
-    """The page, which ends early where its changes are large."""
+def _page(told, met, parameters, limit, below):
+    """The page of the changes h that meet the condition, with what is `told` of each; it ends early where they are
+    large."""
     found, size, more = [], 0, True
     while more and len(found) <= limit and size <= MAX_PAGE:
         place, last = ("AND number < %s", [below]) if below is not None else ("", [])
         step = min(_STEP_OF_SMALL if size < _SMALL * len(found) else _STEP, limit + 1 - len(found))
-        rows = select(f"SELECT row_to_json(found)::text, change FROM ({sql} {place} ORDER BY number DESC LIMIT {step}) "
-                      "AS found", [*parameters, *last]).fetchall()
+        # Of those that are shown only: PostgreSQL may come by all that there are, and sort them.
+        rows = select(f"SELECT row_to_json(found)::text, change FROM (SELECT {_SHOWN}, {told} FROM (SELECT * "
+                      f"FROM leads_history h WHERE {met} {place} ORDER BY number DESC LIMIT {step}) AS h "
+                      "ORDER BY number DESC) AS found", [*parameters, *last]).fetchall()
         found += rows
         size += sum(len(row) for row, _ in rows)
         more, below = len(rows) == step, rows and rows[-1][1]
