@@ -8,19 +8,20 @@ from dataclasses import dataclass
 
 from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.database.pool import database
-from leads_service.leads.record import COLUMNS
+from leads_service.leads.record import COLUMNS, SIZED
 
 NULL = "null"
 MERGED = "merged"  # the key of notes that tells which leads were merged into this one
-_LIST = ("(SELECT coalesce(jsonb_agg(jsonb_build_array(each::text, CASE jsonb_typeof(each) WHEN 'object' THEN "
+_LIST = ("(SELECT coalesce(json_agg(json_build_array(each::text, CASE jsonb_typeof(each) WHEN 'object' THEN "
          "each ->> 'at' END) ORDER BY place), '[]') FROM jsonb_array_elements(CASE jsonb_typeof({0}) WHEN 'array' THEN "
          "{0} WHEN 'null' THEN '[]' ELSE jsonb_build_array({0}) END) WITH ORDINALITY AS listed (each, place))")
-# Of a row called lead: what `pieces_of` makes Pieces of. An adopted lead's notes may be no object.
+# Of a row of leads: what `pieces_of` makes Pieces of. An adopted lead's notes may be no object.
 _PIECES = f"""
     SELECT id::text,
-           (SELECT jsonb_object_agg(key, value::text) FROM jsonb_each(to_jsonb(lead))
-            WHERE key NOT IN ('notes', 'activities', 'tags')),
-           (SELECT coalesce(jsonb_object_agg(key, value::text), '{{}}') FROM jsonb_each(
+           (SELECT json_object_agg(key, value::text) FROM jsonb_each((
+                SELECT to_jsonb(plain) FROM (SELECT {', '.join(name for name in LEAD_COLUMNS if name not in SIZED)})
+                AS plain))),
+           (SELECT coalesce(json_object_agg(key, value::text), '{{}}') FROM jsonb_each(
                 CASE jsonb_typeof(notes) WHEN 'object' THEN notes ELSE jsonb_build_object('text', notes) END)
             WHERE key <> '{MERGED}'),
            {_LIST.format(f"coalesce(CASE jsonb_typeof(notes) WHEN 'object' THEN notes -> '{MERGED}' END, '[]')")},
