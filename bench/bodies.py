@@ -5,7 +5,7 @@
 It makes a PostgreSQL of its own and a service of one worker; each body meets a fresh worker and an empty table. First
 table: the body, its status (504: stopped, with what was done said) and the line to go on from, seconds on the clock,
 the worker's processor seconds and memory at most. Second: the request, its status, seconds on the clock, processor
-seconds of worker and PostgreSQL; the last six are of leads as large as they may be. Exit status 1: a body took over
+seconds of worker and PostgreSQL; the last nine are of leads as large as they may be. Exit status 1: a body took over
 15 s or 300 MB, or a request over 0.5 s. With --row-security only the second one, asked by a role that row security
 holds.
 """
@@ -77,7 +77,7 @@ BODIES = {  # behind a ? stands the query
     "workbook, rows of nothing": lambda: unpacked("<row/>"),
     "workbook, the last column": lambda: unpacked('<row><c r="XFD1"><v>1</v></c></row>')}
 CHANGED, REBORN = (str(uuid.UUID(int=number)) for number in (1, 2))
-LARGE = [str(uuid.UUID(int=1000 + number)) for number in range(230)]  # 80 of them are changed, the others deleted
+LARGE = [str(uuid.UUID(int=1000 + number)) for number in range(1000)]  # the first 250 of them have changed
 REQUESTS = [("GET", f"/leads/{path}", None) for path in (
     "?limit=1000", "?offset=99000&limit=1000", "?count=exact&sort=name", "?" + "tag=vip&" * 999, "?q=a&sort=relevance",
     "?sort=-interest_level&interest_level_max=0", "?owner=Alice&stage=won&tag=vip&sort=updated_at", "?q=" + "a%20" * 60,
@@ -97,9 +97,12 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
     ("GET", f"/leads/{path}", None) for path in (
         "search/large?limit=1000", "changes?after={large}&limit=1000", f"{LARGE[0]}/history?limit=1000",
         f"{LARGE[0]}/dossier")] + [
+    ("POST", "/leads/import?on_conflict=update", listed("name,email\n", "y,{n}@l.fr\n", 900)),
+    ("POST", f"/leads/{LARGE[900]}/merge", json.dumps({"others": LARGE[901:920]})),
     ("POST", "/leads/bulk", json.dumps({"items": [{"op": "update", "id": lead, "data": {"notes": {}}}
-                                                  for lead in LARGE[:80]]})),
-    ("POST", "/leads/bulk", json.dumps({"items": [{"op": "delete", "id": lead} for lead in LARGE[80:]]}))]
+                                                  for lead in LARGE[:100]]})),
+    ("POST", "/leads/bulk", json.dumps({"items": [{"op": "delete", "id": lead} for lead in LARGE[100:250]]})),
+    ("GET", "/leads/deleted?limit=1000", None)]
 
 
 def spent(process):
@@ -152,9 +155,10 @@ PAST = f"""
 
 # Leads as large as they may be, of as many texts as they can hold, that have been changed.
 OF_TEXTS = f"""
-    INSERT INTO leads (id, name, notes) SELECT unnest('{{{",".join(LARGE)}}}'::uuid[]), 'large',
-        jsonb_build_object('a', array_fill('a'::text, ARRAY[50000]));
-    UPDATE leads SET notes = notes || '{{"b": 0}}' WHERE name = 'large';
+    INSERT INTO leads (id, name, email, notes) SELECT id, 'large', n - 1 || '@l.fr',
+        jsonb_build_object('a', array_fill('a'::text, ARRAY[50000]))
+        FROM unnest('{{{",".join(LARGE)}}}'::uuid[]) WITH ORDINALITY AS large (id, n);
+    UPDATE leads SET notes = notes || '{{"b": 0}}' WHERE id = ANY ('{{{",".join(LARGE[:250])}}}');
     DO $$BEGIN FOR n IN 1..70 LOOP
         UPDATE leads SET notes = notes || jsonb_build_object('b', n) WHERE id = '{LARGE[0]}'; END LOOP; END$$"""
 
