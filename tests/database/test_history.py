@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import uuid
 
 import psycopg2
@@ -11,6 +12,8 @@ from real.postgres import as_role, empty, sql, transaction
 
 LEAD, OTHER = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))
+# A lead as callers have it, and four columns that PostgreSQL keeps for itself, which are null here.
+WHOLE = 25
 KEPT = "SELECT op, lead_id::text, before, after FROM leads_history ORDER BY number"
 
 
@@ -65,7 +68,7 @@ def test_what_goes_is_kept_whole(url, statement):
     made(url, id=OTHER)
     (op, lead_id, before, after), other = kept(url, statement)
     assert (op, lead_id, before["city"], before["id"], after) == ("delete", LEAD, "Aix", LEAD, None)
-    assert (len(before), other[:2]) == (21, ("delete", OTHER))
+    assert (len(before), other[:2]) == (WHOLE, ("delete", OTHER))
 
 
 def test_an_id_that_is_changed_is_a_lead_that_goes_and_one_that_comes(url):
@@ -73,12 +76,22 @@ def test_an_id_that_is_changed_is_a_lead_that_goes_and_one_that_comes(url):
     create, delete = sorted(kept(url, "UPDATE leads SET id = %s, notes = '{}'", OTHER), key=lambda change: change[0])
     assert create == ("create", OTHER, None, None)
     assert delete[:2] + delete[3:] == ("delete", LEAD, None)
-    assert (len(delete[2]), delete[2]["notes"]) == (21, {"a": 1})
+    assert (len(delete[2]), delete[2]["notes"]) == (WHOLE, {"a": 1})
 
 
 def test_no_value_is_given_to_an_aggregate_that_takes_the_square_of_its_texts(url):
     """See the same of leads_service/, in tests/leads/test_bounds.py."""
     assert sql(url, "SELECT proname FROM pg_proc WHERE proname ~ '^leads_' AND prosrc ~ 'jsonb_object_agg'") == []
+
+
+def test_no_large_value_is_kept_by_the_compression_that_takes_milliseconds(url):
+    made(url, notes=json.dumps({"a": "client devis rappeler " * 10_000}))
+    sql(url, "UPDATE leads SET notes = notes || '{\"b\": 1}'; DELETE FROM leads")
+    compressed = sql(url, "SELECT DISTINCT pg_column_compression(before), pg_column_compression(after) "
+                          "FROM leads_history WHERE op <> 'create'")
+    assert not any("pglz" in row for row in compressed)
+    assert sql(url, "SELECT before #>> '{notes,b}', length(before #>> '{notes,a}') FROM leads_history "
+                    "WHERE op = 'delete'") == [("1", 220_000)]
 
 
 def test_one_statement_on_many_keeps_each(url):
@@ -108,7 +121,7 @@ def test_a_lead_that_leaves_a_company_is_kept_whole_as_it_was(url):
     kept(url, "UPDATE leads SET company_id = %s, city = 'Aix'", THEIRS)
     gone, update = sql(url, both)
     assert gone[:3] + gone[4:] == ("gone", None, OURS, None)
-    assert (gone[3]["company_id"], gone[3]["city"], len(gone[3])) == (OURS, None, 21)
+    assert (gone[3]["company_id"], gone[3]["city"], len(gone[3])) == (OURS, None, WHOLE)
     assert update == ("update", THEIRS, OURS, {"company_id": OURS, "city": None},
                       {"company_id": THEIRS, "city": "Aix"})
     kept(url, "DELETE FROM companies WHERE id = %s", THEIRS)

@@ -50,7 +50,7 @@ def test_the_history_has_nothing_of_it(url):
     changes = [(op, before, after) for op, before, after in sql(url, HISTORY) if op != "create"]
     assert changes[0] == ("update", {"name": "Hélène 1"}, {"name": "Zoé"})
     assert [op for op, _, _ in changes[1:]] == ["delete"] * 500
-    assert not any("searched_text" in (before or {}) for _, before, _ in changes)
+    assert not any((before or {}).get("searched_text") for _, before, _ in changes)
 
 
 def test_filling_in_ends_whatever_somebody_s_trigger_does(url):

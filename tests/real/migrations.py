@@ -20,6 +20,10 @@ def catalog(url):
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'S') AND attnum > 0
         AND NOT attisdropped
         UNION ALL
+        SELECT 'storage ' || attrelid::regclass || '.' || attname, format('%s%s', attstorage, attcompression)
+        FROM pg_attribute WHERE attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace
+                                             AND relkind = 'r') AND attnum > 0 AND NOT attisdropped
+        UNION ALL
         SELECT 'constraint ' || conrelid::regclass || '.' || conname,
                pg_get_constraintdef(oid) || CASE WHEN convalidated THEN '' ELSE ' (not validated)' END
         FROM pg_constraint WHERE connamespace = 'public'::regnamespace
