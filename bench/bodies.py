@@ -5,7 +5,7 @@
 It makes a PostgreSQL of its own and a service of one worker; each body meets a fresh worker and an empty table. First
 table: the body, its status (504: stopped, with what was done said) and the line to go on from, seconds on the clock,
 the worker's processor seconds and memory at most. Second: the request, its status, seconds on the clock, processor
-seconds of worker and PostgreSQL; the last nine are of leads as large as they may be. Exit status 1: a body took over
+seconds of worker and PostgreSQL; the last eleven are of leads as large as they may be. Exit status 1: a body took over
 15 s or 300 MB, or a request over 0.5 s. With --row-security only the second one, asked by a role that row security
 holds.
 """
@@ -95,8 +95,8 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
         "name,email\n" + "x,a@b.fr\n" * 1000, listed("name,email\n", "x,{n}@b.fr\n", 700),
         'name,city\n"' + "a\n" * 4900, "{}\n" * 3300)] + [
     ("GET", f"/leads/{path}", None) for path in (
-        "search/large?limit=1000", "changes?after={large}&limit=1000", f"{LARGE[0]}/history?limit=1000",
-        f"{LARGE[0]}/dossier")] + [
+        "search/large?limit=1000", "?sort=next_step&limit=1000", "?next_step=later&limit=1000",
+        "changes?after={large}&limit=1000", f"{LARGE[0]}/history?limit=1000", f"{LARGE[0]}/dossier")] + [
     ("POST", "/leads/import?on_conflict=update", listed("name,email\n", "y,{n}@l.fr\n", 900)),
     ("POST", f"/leads/{LARGE[900]}/merge", json.dumps({"others": LARGE[901:920]})),
     ("POST", "/leads/bulk", json.dumps({"items": [{"op": "update", "id": lead, "data": {"notes": {}}}
@@ -156,7 +156,7 @@ PAST = f"""
 # Leads as large as they may be, of as many texts as they can hold, that have been changed.
 OF_TEXTS = f"""
     INSERT INTO leads (id, name, email, notes) SELECT id, 'large', n - 1 || '@l.fr',
-        jsonb_build_object('a', array_fill('a'::text, ARRAY[50000]))
+        jsonb_build_object('a', array_fill('a'::text, ARRAY[50000]), 'next_step_date', '2100-01-01')
         FROM unnest('{{{",".join(LARGE)}}}'::uuid[]) WITH ORDINALITY AS large (id, n);
     UPDATE leads SET notes = notes || '{{"b": 0}}' WHERE id = ANY ('{{{",".join(LARGE[:250])}}}');
     DO $$BEGIN FOR n IN 1..70 LOOP

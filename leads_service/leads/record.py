@@ -42,7 +42,7 @@ _STORED = " + ".join(["coalesce(octet_length(address), 0)", *(f"pg_column_size({
 _UNPACKED = " + ".join(f"pg_column_size({column} #> '{{}}')" for column, kind in SIZED.items() if kind == "jsonb")
 _TEXTS = " + ".join(f"octet_length({column}::text)" for column in SIZED)
 WEIGHT = (f"(CASE WHEN coalesce({', '.join(f'pg_column_compression({column})' for column in SIZED)}) IS NULL "
-          f"THEN {_STORED} WHEN {_UNPACKED} > {LARGE // 2} THEN {LARGE} + {_UNPACKED} "
+          f"THEN {_STORED} WHEN {_STORED} > {LARGE // 8} OR {_UNPACKED} > {LARGE // 2} THEN {LARGE} + {_STORED} "
           f"ELSE coalesce(octet_length(address), 0) + {_TEXTS} END)")
 TRIES = 10  # of a change that meets others' changes of the lead
 TOO_LARGE = Sentence("notes, activities et tags font plus de 256 Kio ensemble.",

@@ -27,7 +27,7 @@ SHIPPED = {
     "0016_holders.py": "d35f2c6416ddaebd6f818aa0311984b59662ce2f4cc334cd2733447cf09dc55b",
     "0017_kept_text.py": "1acdaab1baff101c0f3368420d6faf743298c1de5399d48bd55268cfe09fbf34",
     "0018_large_changes.py": "85e7df477b4e6dac91ec7d1e480670b29974c5a7b20ee5a2e0e54688586445ce",
-    "0019_cheaper_history.py": "3bd6db9d65366a1c4a302da12db4f617e33218a09e449931a80fe3d4134101e7",
+    "0019_cheaper_history.py": "48212dc9a4d6128eaa36078d3b665107187ea265fecd272875261b2f0775d661",
 }
 
 

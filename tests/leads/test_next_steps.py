@@ -140,6 +140,12 @@ def test_the_functions_give_something_for_every_row(migrated_url, notes, step, v
     assert found == [(step, value)]
 
 
+@pytest.mark.parametrize("name", ["leads_next_step", "leads_estimated_value"])
+def test_notes_are_unpacked_once(migrated_url, name):
+    """PostgreSQL writes such a function out where it is called, and unpacks large notes wherever they are named."""
+    assert sql(migrated_url, "SELECT pg_get_functiondef(%s::regproc)", name)[0][0].count("$1") == 1
+
+
 def test_every_day_of_a_known_key_that_the_api_takes_is_a_next_step(migrated_url):
     days = ["0001-01-01", "2024-02-29", "9999-12-31", "2025-11-01 10:00:00.123+02", "2025-11-01T10:00"]
     found = sql(migrated_url, "SELECT leads_next_step(jsonb_build_object('next_step_date', d)) FROM unnest(%s) d", days)
