@@ -100,8 +100,8 @@ def deleted_leads(company_id: uuid.UUID | None, limit: int, below: int | None) -
     # Once, and not at each step of the page: PostgreSQL may have to pass over all leads that came back.
     found = select(f"SELECT lead_id::text, number FROM leads_history h WHERE {met} {place} ORDER BY number DESC "
                    f"LIMIT {limit + 1}", [*parameters, *last]).fetchall()
-    return _page(f"{_WAS} AS lead", "(lead_id, number) IN (SELECT * FROM unnest(%s::uuid[], %s::bigint[]))",
-                 [[lead_id for lead_id, _ in found], [number for _, number in found]], limit, None)
+    return _page(f"{_WAS} AS lead", "NOT erased AND (lead_id, number) IN (SELECT * FROM unnest(%s::uuid[], "
+                 "%s::bigint[]))", [[lead_id for lead_id, _ in found], [number for _, number in found]], limit, None)
 
 
 def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID | None,
