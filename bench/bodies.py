@@ -153,11 +153,14 @@ PAST = f"""
     CREATE TEMP TABLE back ON COMMIT DROP AS TABLE leads; DELETE FROM leads;
     INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM back"""
 
-# Leads as large as they may be, of as many texts as they can hold, that have been changed.
-OF_TEXTS = f"""
-    INSERT INTO leads (id, name, email, notes) SELECT id, 'large', n - 1 || '@l.fr',
-        jsonb_build_object('a', array_fill('a'::text, ARRAY[50000]), 'next_step_date', '2100-01-01')
-        FROM unnest('{{{",".join(LARGE)}}}'::uuid[]) WITH ORDINALITY AS large (id, n);
+# Leads as large as they may be: of as many texts as they can hold, that have been changed; then of as many keys, which
+# take PostgreSQL longest to unpack.
+AT_BOUND = f"""
+    INSERT INTO leads (id, name, email, notes)
+        SELECT id, 'large', n - 1 || '@l.fr', '{{"next_step_date": "2100-01-01"}}' || CASE WHEN n <= 250
+            THEN jsonb_build_object('a', array_fill('a'::text, ARRAY[50000])) ELSE keys END
+        FROM (SELECT json_object_agg(k, k)::jsonb AS keys FROM generate_series(1, 16000) AS k) AS made,
+        unnest('{{{",".join(LARGE)}}}'::uuid[]) WITH ORDINALITY AS large (id, n);
     UPDATE leads SET notes = notes || '{{"b": 0}}' WHERE id = ANY ('{{{",".join(LARGE[:250])}}}');
     DO $$BEGIN FOR n IN 1..70 LOOP
         UPDATE leads SET notes = notes || jsonb_build_object('b', n) WHERE id = '{LARGE[0]}'; END LOOP; END$$"""
@@ -170,7 +173,7 @@ def small(server, folder, rows, secured):
         sql(server.url, filled(1, rows))
     with service(folder / "log", DATABASE_URL=server.url) as (_, caller):
         cursors = {}
-        for name, happens in ("cursor", PAST), ("large", OF_TEXTS):
+        for name, happens in ("cursor", PAST), ("large", AT_BOUND):
             cursors[name] = caller.get("/leads/changes").json["next_cursor"]
             sql(server.url, happens)
     sql(server.url, "VACUUM ANALYZE leads, leads_history")
