@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from marshmallow import Schema, ValidationError, fields, post_load
 
-from leads_service.contract.fields import Day, Moment, OneOf, Repeated, Stage, Status, Text, Uuid, WholeNumber, is_day
+from leads_service.contract.fields import Day, Moment, OneOf, Repeated, Stage, Status, Text, Uuid, WholeNumber
 from leads_service.contract.sentences import Sentence
 from leads_service.contract.vocabulary import parse_uuid
 
@@ -25,6 +25,7 @@ MOST_LOOKED_AT = 25  # leads whose duplicates one page looks for
 MAX_OFFSET = 10**18  # its small multiples are still bigints
 NEXT_STEPS = ("overdue", "today", "week", "later", "none")
 NO_STEP = "none"  # what stands for the day of a next step that there is none of
+AFTER_ALL_DAYS = 10**8  # and for its number (migrations/0020_left_packed.py)
 MONTH = "month"  # of the creation, in UTC
 GROUPINGS = ("stage", "status", "source", "owner", "segment", MONTH)
 MOST_IDS = 100
@@ -91,10 +92,17 @@ def _moment(key):
     return moment.astimezone(dt.UTC).isoformat()
 
 
+def day_number(day: str) -> int:
+    """The number that PostgreSQL has for a day of a next step: of "2025-11-01", 20251101."""
+    return int(day.replace("-", ""))
+
+
 def _step(key):
-    if key != NO_STEP and not is_day(key):
+    if key == NO_STEP:
+        return str(AFTER_ALL_DAYS)
+    if not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", key, re.ASCII):  # 2025-02-31 too, which old leads may have
         raise ValueError("no day of a next step")
-    return key
+    return str(day_number(key))
 
 
 def _unicode(key):

@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from typing import NamedTuple
 
-from leads_service.contract.lists import FILTERS, NO_STEP, Selection
+from leads_service.contract.lists import AFTER_ALL_DAYS, FILTERS, NO_STEP, Selection, day_number
 from leads_service.database.pool import first, select
 from leads_service.leads.search import search_condition
 
@@ -25,9 +25,9 @@ class Calendar:
 
 
 calendar = Calendar()
-# The day of a lead's next step as text, or NO_STEP (migrations/0012_next_steps.py).
-NEXT_STEP = 'leads_next_step(notes) COLLATE "C"'
-_HAS_STEP = f"{NEXT_STEP} < '{NO_STEP}'"
+# The day of a lead's next step as a number, or AFTER_ALL_DAYS: of what is kept, so that no notes are unpacked.
+NEXT_STEP = "leads_step(created_month, notes_step, notes)"
+_HAS_STEP = f"{NEXT_STEP} < {AFTER_ALL_DAYS}"
 WEEK = 7  # days after today
 
 
@@ -37,14 +37,12 @@ def _without(columns):
 
 def _next_step(word):
     """The parts of all leads; each is one range of an index."""
-    today = calendar.today()
-    end = (today + dt.timedelta(days=WEEK)).isoformat()
-    today = today.isoformat()
+    today, end = (day_number((calendar.today() + dt.timedelta(days)).isoformat()) for days in (0, WEEK))
     return {"overdue": (f"{NEXT_STEP} < %s", [today]),
             "today": (f"{NEXT_STEP} = %s", [today]),
             "week": (f"({NEXT_STEP} > %s AND {NEXT_STEP} <= %s)", [today, end]),
             "later": (f"({NEXT_STEP} > %s AND {_HAS_STEP})", [end]),
-            NO_STEP: (f"{NEXT_STEP} = %s", [NO_STEP])}[word]
+            NO_STEP: (f"{NEXT_STEP} = %s", [AFTER_ALL_DAYS])}[word]
 
 
 # SQL with the value for its parameter; or what makes SQL and parameters of the value.
@@ -54,8 +52,8 @@ _FILTERS = {
     "tag": lambda tags: ("tags @> %s::text[]", [list(dict.fromkeys(tags))]),
     "interest_level_min": "interest_level >= %s", "interest_level_max": "interest_level <= %s",
     "created_from": "created_at >= %s", "created_to": "created_at <= %s",
-    "next_step": _next_step, "next_step_to": f"{NEXT_STEP} <= %s",
-    "next_step_from": lambda day: (f"({NEXT_STEP} >= %s AND {_HAS_STEP})", [day]), "without": _without,
+    "next_step": _next_step, "next_step_to": lambda day: (f"{NEXT_STEP} <= %s", [day_number(day)]),
+    "next_step_from": lambda day: (f"({NEXT_STEP} >= %s AND {_HAS_STEP})", [day_number(day)]), "without": _without,
 }
 if set(_FILTERS) != set(FILTERS):  # one that is not applied would answer every lead
     raise RuntimeError(f"contract/lists.py and leads/filters.py differ in {set(_FILTERS) ^ set(FILTERS)}")

@@ -16,10 +16,10 @@ import time
 import uuid
 from typing import NamedTuple
 
-from leads_service.contract.lists import SORTS, Cursor, Listing
+from leads_service.contract.lists import AFTER_ALL_DAYS, NO_STEP, SORTS, Cursor, Listing
 from leads_service.database.pool import select
 from leads_service.leads.filters import NEXT_STEP, Condition, conditions_of, how_many, selected, where
-from leads_service.leads.record import COLUMNS, LARGE, WEIGHT, lead_by_id
+from leads_service.leads.record import COLUMNS, LARGE, LEAD_JSON, WEIGHT, lead_by_id
 
 MAX_PAGE = 16 * 2**20  # bytes of JSON
 # What stands for the JSON of a large lead: this and its sort keys.
@@ -44,11 +44,13 @@ _RANGES = {"created_at": {*_MOMENTS}, "updated_at": {*_MOMENTS},
 # The keys of an order that are no columns: what they are of a lead, and of a key of a cursor. Names as people sort
 # them, whatever their case and accents.
 _MADE = {"name": 'leads_name_key(name) COLLATE "C"', "next_step": NEXT_STEP}
-_MADE_PLACE = {"name": "leads_name_key(%s)", "next_step": "%s::text"}
+_MADE_PLACE = {"name": "leads_name_key(%s)", "next_step": "%s::integer"}
 # The same order to us, but to PostgreSQL none that an index has.
 _UNINDEXED = {"created_at": "created_at + interval '0'", "updated_at": "updated_at + interval '0'",
               "name": "(leads_name_key(name) || '') COLLATE \"C\"", "interest_level": "interest_level + 0",
-              "next_step": "(leads_next_step(notes) || '') COLLATE \"C\""}
+              "next_step": f"{NEXT_STEP} + 0"}
+# What conditions ask of a lead beside its columns.
+_KEPT = "searched_text, created_month, notes_step"
 # How many rows a walk reads at least, in an order that can be asked part by part, since there are statistics of where
 # a part ends, and in others; reading one takes 1 µs, searching it 4.
 _SHORT_WALK, _WALK = 300, 5000
@@ -173,7 +175,7 @@ def _by_relevance(listing, conditions):
             met = f"({_RELEVANCE}, created_at, id) < (%s::real, %s::timestamptz, %s::uuid)"
             parameters = [*parameters, term, relevance, *place]
         rows = [(*row, moment, lead_id) for row in _fetch(
-            f"SELECT {COLUMNS} FROM {matches} WHERE {met} ORDER BY {_RELEVANCE} DESC, created_at DESC, id DESC "
+            f"FROM {matches} WHERE {met} ORDER BY {_RELEVANCE} DESC, created_at DESC, id DESC "
             f"{_slice(listing)}", [term, *parameters, term], listing, f", ({_RELEVANCE})::text")]
         place = moment, lead_id
     if len(rows) <= listing.limit and (moment, lead_id) != _BEGINNING:
@@ -224,29 +226,32 @@ def _along_index(listing, inside, outside=(), steps=None, along=False):
         part = f"FROM leads WHERE {met} ORDER BY {inner} {_slice(listing)}"
         if listing.offset:  # an index has what is skipped; sorted whole, a hundred thousand leads go through a file
             part = f"FROM leads WHERE id IN (SELECT id {part}) ORDER BY {inner}"
-        return _fetch(f"SELECT {COLUMNS} {part}", parameters, listing, again=not listing.offset)
-    walked = f"SELECT {COLUMNS}, searched_text{spans} FROM leads WHERE {met} ORDER BY {inner} LIMIT {steps}"
+        return _fetch(part, parameters, listing, again=not listing.offset)
+    walked = f"SELECT {COLUMNS}, {_KEPT}{spans} FROM leads WHERE {met} ORDER BY {inner} LIMIT {steps}"
     met, more = where(outside)
     # The outer order is the inner one, said again: nothing is sorted, and the walk ends with the last row wanted.
-    return _fetch(f"SELECT {COLUMNS} FROM ({walked}) AS leads WHERE {met} ORDER BY {_order(listing, keys)} "
-                  f"{_slice(listing)}", [*parameters, *more], listing, again=not listing.offset)
+    return _fetch(f"FROM ({walked}) AS leads WHERE {met} ORDER BY {_order(listing, keys)} {_slice(listing)}",
+                  [*parameters, *more], listing, again=not listing.offset)
 
 
 def _sorted_matches(listing, conditions):
     """Rows by the indexes of their conditions, sorted afterwards."""
     leads, parameters = selected([*conditions, *_behind(listing)])
     keys = _order(listing, [_UNINDEXED.get(key, key) for key in SORTS[listing.sort]])
-    return _fetch(f"SELECT {COLUMNS} FROM {leads} ORDER BY {keys} {_slice(listing)}", parameters, listing)
+    return _fetch(f"FROM {leads} ORDER BY {keys} {_slice(listing)}", parameters, listing)
 
 
-def _fetch(sql, parameters, listing, rank="", again=False):
+def _fetch(part, parameters, listing, rank="", again=False):
+    """The rows of this part of a statement."""
+    columns, whole = COLUMNS, "row_to_json(lead)::text"
     if listing.sort == "next_step":
-        rank = ", leads_next_step(notes)"
+        columns, whole = f"{COLUMNS}, {NEXT_STEP} AS step", LEAD_JSON.sql
+        rank = f", CASE step WHEN {AFTER_ALL_DAYS} THEN '{NO_STEP}' ELSE to_char(step, 'FM0000-00-00') END"
     # The JSON is made outside, so that rows skipped by OFFSET cost none; and none of large leads, so that all of it
     # together is no larger than a page may be.
     largest = min(LARGE, MAX_PAGE // (listing.limit + 1))
-    lead = f"CASE WHEN {WEIGHT} <= {largest} THEN row_to_json(lead)::text ELSE {_KEYS} END"
-    return select(f"SELECT {lead}{rank} FROM ({sql}) AS lead", parameters, again=again).fetchall()
+    lead = f"CASE WHEN {WEIGHT} <= {largest} THEN {whole} ELSE {_KEYS} END"
+    return select(f"SELECT {lead}{rank} FROM (SELECT {columns} {part}) AS lead", parameters, again=again).fetchall()
 
 
 def _order(listing, keys):

@@ -62,6 +62,14 @@ def test_a_number_that_is_written_otherwise_is_another(url):
     assert [row[0] for row in kept(url, "UPDATE leads SET notes = '{\"a\": 1.0}'")] == ["update"]
 
 
+def test_columns_that_others_add_are_kept_too(make_migrated):
+    url = make_migrated()
+    sql(url, "ALTER TABLE leads ADD COLUMN budget numeric, ADD COLUMN extra jsonb")
+    made(url, budget="1", extra="[1]")
+    assert kept(url, "UPDATE leads SET budget = 1.0, extra = '[1.0]'") == [
+        ("update", LEAD, {"budget": 1, "extra": [1]}, {"budget": 1.0, "extra": [1.0]})]
+
+
 @pytest.mark.parametrize("statement", ["DELETE FROM leads", "TRUNCATE leads"])
 def test_what_goes_is_kept_whole(url, statement):
     made(url, city="Aix")

@@ -18,11 +18,13 @@ from real.service import until
 BEFORE, OWN = "0014_erased", "0015_kept_figures"
 NOTES = {"both": {"estimated_value": "1234.50", "next_step_date": "2025-11-01 10:00:00+00"},
          "no day of a calendar": {"next_step_date": "2025-02-31"}, "value": {"estimated_value": -0.5},
-         "junk": {"estimated_value": "much", "next_step_date": "soon"}, "neither": {"text": "x"}, "no object": [1]}
+         "junk": {"estimated_value": "much", "next_step_date": "soon"}, "neither": {"text": "x"}, "no object": [1],
+         # Stored beside the row, so that they are known to be the same without a look.
+         "large": {"estimated_value": 7, "next_step_date": "2025-11-02", "a": [*range(2000, 5000)]}}
 MONTH = 25 * 12 - 1  # December 2024
 KEPT = {"both": [1234.5, 20251101, MONTH], "no day of a calendar": [None, 20250231, MONTH],
         "value": [-0.5, None, MONTH], "junk": [None, None, MONTH], "neither": [None, None, MONTH],
-        "no object": [None, None, MONTH]}
+        "no object": [None, None, MONTH], "large": [7, 20251102, MONTH]}
 WRITE = """INSERT INTO leads (name, notes, created_at, updated_at)
            VALUES (%s, %s, '2024-12-31 23:59:59Z', '2025-01-01')"""
 
@@ -89,12 +91,17 @@ def test_a_lead_that_breaks_a_rule_stays_as_it_is_and_counts_all_the_same(url):
     assert kept(url) == KEPT | {"both": [None, None, None], "junk": [None, None, None]}
     client = create_app(config.load({"DATABASE_URL": url})).test_client()
     try:
+        listed = [[lead["name"] for lead in client.get(f"/leads/?{query}").json["data"]] for query in (
+            "sort=next_step", "next_step=overdue&sort=-next_step", "next_step_to=2025-10-31",
+            "next_step=none&sort=name")]
         by_stage, by_month = (client.get(f"/leads/stats?by={by}").json["data"]["values"] for by in ("stage", "month"))
     finally:
         database.close_all()
     assert {each["value"]: (each["count"], each["estimated_value"], each["overdue"]) for each in by_stage} == {
-        "Nouveau": (1, 1234.5, 1), "won": (1, -0.5, 0), None: (4, 0, 1)}
+        "Nouveau": (1, 1234.5, 1), "won": (1, -0.5, 0), None: (5, 7, 2)}
     assert [(each["value"], each["count"]) for each in by_month] == [("2024-12", len(NOTES))]
+    steps = ["no day of a calendar", "both", "large"]
+    assert [listed[0][:3], *listed[1:]] == [steps, steps[::-1], steps[:1], ["junk", "neither", "no object", "value"]]
 
 
 def test_whoever_writes_says_nothing_else(url):
@@ -103,8 +110,11 @@ def test_whoever_writes_says_nothing_else(url):
     assert kept(url) == KEPT
     sql(url, "UPDATE leads SET notes_value = 1, notes_step = 1, created_month = 1")
     assert kept(url) == KEPT
-    sql(url, "UPDATE leads SET notes = notes || '{\"estimated_value\": 2}' WHERE name = 'both'")
-    assert kept(url)["both"] == [2, 20251101, MONTH]
+    sql(url, "UPDATE leads SET notes = notes || '{\"estimated_value\": 2}' WHERE name IN ('both', 'large')")
+    assert (kept(url)["both"], kept(url)["large"]) == ([2, 20251101, MONTH], [2, 20251102, MONTH])
+    sql(url, "ALTER TABLE leads DISABLE TRIGGER zz_leads_set_figures; UPDATE leads SET notes_value = 8; "
+             "ALTER TABLE leads ENABLE TRIGGER zz_leads_set_figures; UPDATE leads SET created_month = NULL")
+    assert kept(url)["large"] == [2, 20251102, MONTH]  # as a migration has them worked out anew
     sql(url, "UPDATE leads SET notes = '{}' WHERE name = 'both'")
     assert kept(url)["both"] == [None, None, MONTH]
     sql(url, "UPDATE leads SET created_at = '1999-12-31 23:00-02' WHERE name = 'both'")

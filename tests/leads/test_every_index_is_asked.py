@@ -35,7 +35,7 @@ ASKED = {
     "idx_leads_updated_at": "sort=-updated_at",
     "idx_leads_name_key": "sort=name",
     "idx_leads_interest_level": "sort=interest_level&created_from=2024-02-01",
-    "idx_leads_next_step": "sort=next_step&created_from=2024-02-01",
+    "idx_leads_step": "sort=next_step&created_from=2024-02-01",
     "idx_leads_stage": "stage=won",
     "idx_leads_source": "source=source 7&created_to=2024-03-01",
     "idx_leads_status_span": "status=archived",
@@ -155,4 +155,4 @@ def test_a_company_s_figures_ask_no_index_of_all_leads(explaining):
     figures("owner", Selection((("next_step", "overdue"),), None), "+33", COMPANY)
     asked = set(" ".join(explaining.plans).split())
     assert "idx_leads_company_span" in asked
-    assert not {"idx_leads_next_step", "idx_leads_sums", "idx_leads_sums_owner", "idx_leads_sums_month"} & asked
+    assert not {"idx_leads_step", "idx_leads_sums", "idx_leads_sums_owner", "idx_leads_sums_month"} & asked

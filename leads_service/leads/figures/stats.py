@@ -8,7 +8,7 @@ import datetime as dt
 import uuid
 from typing import NamedTuple
 
-from leads_service.contract.lists import MONTH, Selection
+from leads_service.contract.lists import MONTH, Selection, day_number
 from leads_service.contract.vocabulary import CONVERTED, STAGES, STATUSES
 from leads_service.database.pool import select
 from leads_service.leads.figures.stages import CONVERSION, MOVED, history_from, in_stage_since, last_change
@@ -96,11 +96,11 @@ def figures(by: str, selection: Selection, phone_prefix: str, company_id: uuid.U
         if is_month else (by, by, "nullif(key, '')", "key"))
     # Which values are shown where there are too many.
     choice = "key DESC" if is_month else 'sum(leads) DESC, key COLLATE "C"'
-    today = calendar.today()
+    today = day_number(calendar.today().isoformat())
     (_, *of_all), *sums = select(
         _SUMS.format(key=key, kept_key=kept_key, indexed=_INDEXED[by], leads=leads, value=value, text=text,
                      choice=choice),
-        [int(f"{today:%Y%m%d}"), *parameters, today.isoformat(), *parameters]).fetchall()
+        [today, *parameters, today, *parameters]).fetchall()
     since = history_from()
     sampled = _sampled(leads, of_all[0], company_id)
     rows = select(_DAYS.format(
