@@ -5,7 +5,7 @@
 It makes a PostgreSQL of its own and a service of one worker; each body meets a fresh worker and an empty table. First
 table: the body, its status (504: stopped, with what was done said) and the line to go on from, seconds on the clock,
 the worker's processor seconds and memory at most. Second: the request, its status, seconds on the clock, processor
-seconds of worker and PostgreSQL; the last eleven are of leads as large as they may be. Exit status 1: a body took over
+seconds of worker and PostgreSQL; the last twelve are of leads as large as they may be. Exit status 1: a body took over
 15 s or 300 MB, or a request over 0.5 s. With --row-security only the second one, asked by a role that row security
 holds.
 """
@@ -99,6 +99,7 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
         "changes?after={large}&limit=1000", f"{LARGE[0]}/history?limit=1000", f"{LARGE[0]}/dossier")] + [
     ("POST", "/leads/import?on_conflict=update", listed("name,email\n", "y,{n}@l.fr\n", 900)),
     ("POST", f"/leads/{LARGE[900]}/merge", json.dumps({"others": LARGE[901:920]})),
+    ("POST", "/leads/merges/{merge}/undo", "{}"),
     ("POST", "/leads/bulk", json.dumps({"items": [{"op": "update", "id": lead, "data": {"notes": {}}}
                                                   for lead in LARGE[:100]]})),
     ("POST", "/leads/bulk", json.dumps({"items": [{"op": "delete", "id": lead} for lead in LARGE[100:250]]})),
@@ -190,8 +191,10 @@ def small(server, folder, rows, secured):
         worker, = psutil.Process(process.pid).children()
         asked(caller.address, "GET", "/leads/", None, worker, headers=headers)
         for method, path, body in REQUESTS:
-            status, _, wall, *used = asked(caller.address, method, path.format(**cursors), body, worker, postmaster,
-                                           headers=headers)
+            status, found, wall, *used = asked(caller.address, method, path.format(**cursors), body, worker, postmaster,
+                                               headers=headers)
+            if path.endswith("/merge"):
+                cursors["merge"] = found["data"]["merge_id"]
             right &= sum(used) <= 0.5
             path = path if len(path) < 41 else f"{path[:20]}…{path[-19:]}"
             print(f"{f'{method} {path} {str(body)[:20]!r}':70}{status:7}{wall:8.2f}"
