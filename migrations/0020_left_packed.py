@@ -28,11 +28,26 @@ _STEP_FUNCTION = f"""
     CREATE FUNCTION {_STEP} RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN
     coalesce(CASE WHEN $1 IS NULL THEN replace(nullif(leads_next_step($3), 'none'), '-', '')::integer ELSE $2 END,
              100000000)"""
-_INDEX = "idx_leads_step"
-_TARGET = "leads (leads_step(created_month, notes_step, notes), leads_quarter_day(created_at))"
-# Of 0012.
-_OLD_INDEX = "idx_leads_next_step"
-_OLD_TARGET = 'leads (leads_next_step(notes) COLLATE "C", leads_quarter_day(created_at))'
+_INDEXES = {
+    "idx_leads_step": "leads (leads_step(created_month, notes_step, notes), leads_quarter_day(created_at))",
+    # By the id, which no search asks for: one that is bounded by created_at was looked for in here with it, and so no
+    # other index was asked beside the trigrams.
+    "idx_leads_unsearched": "leads (id) WHERE searched_text IS NULL",
+}
+# Of 0012 and 0017.
+_REPLACED = {
+    "idx_leads_next_step": 'leads (leads_next_step(notes) COLLATE "C", leads_quarter_day(created_at))',
+    "idx_leads_text_unkept": "leads (created_at) WHERE searched_text IS NULL",
+}
+
+# leads_searched, which SQL writes out where it is called: its price was counted for each row of a search, which made
+# PostgreSQL start parallel workers, though it is asked of next to none. So its price is said to be low, too.
+_TEXT = "leads_searched_anew(text, text, text, text)"
+_TEXT_FUNCTION = f"""
+    CREATE FUNCTION {_TEXT} RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 1 AS $$
+    BEGIN
+        RETURN {{schema}}.leads_searched($1, $2, $3, $4);
+    END $$"""
 
 _FIGURES = """
         NEW.notes_value = {schema}.leads_estimated_value(NEW.notes);
@@ -125,24 +140,30 @@ def up(migrator, db):
     schema = _schema(db)
     make(db, "function", _ALIKE, _ALIKE_FUNCTION)
     make(db, "function", _STEP, _STEP_FUNCTION)
+    make(db, "function", _TEXT, _TEXT_FUNCTION.format(schema=schema))
     db.execute_sql(_SET_FIGURES.format(figures=_SINCE.format(schema=schema), schema=schema))
     make(db, "function", _KEEP, _KEEP_FUNCTION.replace("{schema}", schema))
     db.execute_sql(_TRIGGER.format("FOR EACH ROW", _KEEP))
     db.execute_sql("SET lock_timeout = 0")  # from here on it makes nobody wait
-    make(db, "index", _INDEX, f"CREATE INDEX CONCURRENTLY {_INDEX} ON {_TARGET}")
-    if made(db, "index", _OLD_INDEX):  # and stays noted, as it comes back on the way down
-        db.execute_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {_OLD_INDEX}")
+    for name, target in _INDEXES.items():
+        make(db, "index", name, f"CREATE INDEX CONCURRENTLY {name} ON {target}")
+    for name in _REPLACED:
+        if made(db, "index", name):  # and stays noted, as it comes back on the way down
+            db.execute_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
     db.execute_sql("ANALYZE leads")
 
 
 def down(migrator, db):
     schema = _schema(db)
-    make(db, "index", _OLD_INDEX, f"CREATE INDEX CONCURRENTLY {_OLD_INDEX} ON {_OLD_TARGET}")
-    unmake(db, "index", _INDEX)
+    for name, target in _REPLACED.items():
+        make(db, "index", name, f"CREATE INDEX CONCURRENTLY {name} ON {target}")
+    for name in _INDEXES:
+        unmake(db, "index", name)
     db.execute_sql(_TRIGGER.format("REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT",
                                    "leads_keep_update()"))
     unmake(db, "function", _KEEP)
     db.execute_sql(_SET_FIGURES.format(figures=_FIGURES.format(schema=schema), schema=schema))
+    unmake(db, "function", _TEXT)
     unmake(db, "function", _STEP)
     unmake(db, "function", _ALIKE)
 

@@ -6,8 +6,8 @@ import re
 from leads_service.contract.phones import phone_spellings
 from leads_service.database.pool import first, select
 
-# What a lead has in searched_text, and the indexes of it (migrations/0017_kept_text.py, 0009_text.py).
-_SEARCHED = "leads_searched(name, email, phone, company)"
+# What a lead has in searched_text (migrations/0020_left_packed.py), and its indexes (0017_kept_text.py, 0009_text.py).
+_SEARCHED = "leads_searched_anew(name, email, phone, company)"
 _RARE = "leads_rare_characters(searched_text)"
 _FOREIGN = "leads_is_foreign(searched_text)"
 _OF_PHONE = "leads_digits(phone) LIKE %s"

@@ -13,6 +13,7 @@ from leads_service.leads.figures.stats import figures
 from leads_service.leads.pages import page
 from leads_service.leads.past.changes import changes_after
 from leads_service.leads.past.history import deleted_leads
+from leads_service.leads.search import search_condition
 from real.postgres import connected, sql
 
 COMPANY = uuid.UUID("00000000-0000-4000-8000-0000000000d1")
@@ -48,7 +49,7 @@ ASKED = {
     "idx_leads_text_trgm": "q=mile",
     "idx_leads_text_rare": "q=%23",
     "idx_leads_text_foreign": "q=an",
-    "idx_leads_text_unkept": "q=mile",
+    "idx_leads_unsearched": "q=mile",
     "idx_leads_client_id": "DELETE FROM leads WHERE client_id = gen_random_uuid()",  # what deleting a client runs
     "uq_leads_email_lower": "SELECT id FROM leads WHERE lower(email) = lower('7@x.fr')",
     "leads_pkey": "SELECT FROM leads WHERE id = gen_random_uuid()",
@@ -149,6 +150,13 @@ def test_no_index_is_unheard_of(filled_url):
     found = {name for (name,) in sql(filled_url, "SELECT indexrelid::regclass::text FROM pg_index "
                                                  "WHERE indrelid IN ('leads'::regclass, 'leads_history'::regclass)")}
     assert found == ASKED.keys() | OF_FIGURES.keys() | PROMISED | {DUPLICATES}
+
+
+def test_a_search_of_some_time_asks_two_indexes_at_once(explaining):
+    explaining.execute_sql("SET enable_indexscan = off; SET cpu_tuple_cost = 10")  # reading leads is dear
+    condition, parameters = search_condition("Émile", "+33")
+    explaining.execute_sql(f"SELECT FROM leads WHERE {condition} AND created_at >= '2024-05-01'", parameters)
+    assert "BitmapAnd" in explaining.plans[-1]
 
 
 def test_a_company_s_figures_ask_no_index_of_all_leads(explaining):
