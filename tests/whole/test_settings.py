@@ -122,7 +122,7 @@ def test_with_json_logs_every_line_is_json(make_migrated, tmp_path):
     sql(url, "CREATE TRIGGER breaks BEFORE INSERT ON leads FOR EACH ROW EXECUTE FUNCTION break_down()")
     with service(tmp_path / "log", DATABASE_URL=url, WEB_CONCURRENCY=1, LEADS_LOG_FORMAT="json") as (process, caller):
         assert caller.call("POST", "/leads/", {"name": "Lead"}).status == 500  # logs a stack, many lines of text
-        sql(url, "DROP FUNCTION leads_searched CASCADE")
+        sql(url, "DROP FUNCTION leads_searched_anew")
         assert caller.get("/leads/search/x").status == 503
         process.send_signal(signal.SIGHUP)  # gunicorn's own chatter
         process.terminate()
