@@ -242,7 +242,7 @@ def _sorted_matches(listing, conditions):
 
 
 def _fetch(part, parameters, listing, rank="", again=False):
-    """The rows of this part of a statement."""
+    """The rows of a statement whose part behind its columns this is."""
     columns, whole = COLUMNS, "row_to_json(lead)::text"
     if listing.sort == "next_step":
         columns, whole = f"{COLUMNS}, {NEXT_STEP} AS step", LEAD_JSON.sql

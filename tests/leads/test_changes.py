@@ -160,6 +160,15 @@ def test_a_filter_tells_who_comes_and_who_is_gone_and_no_more(ask):
     assert ask(page["next_cursor"], city="Aix")["data"] == []
 
 
+def test_next_steps_are_those_of_the_notes_that_were(ask):
+    """Not those that PostgreSQL keeps of the notes as they are."""
+    lead = ask.client.post("/leads/", json={"name": "a", "notes": {"next_step_date": "2025-01-01"}}).json["data"]["id"]
+    for name, notes in (("b", {}), ("c", {"next_step_date": "2025-01-02"}), ("d", {})):
+        ask.client.patch(f"/leads/{lead}", json={"name": name, "notes": notes})
+    assert told(ask("start", next_step="overdue")) == [("create", "a"), ("gone", None), ("update", "c"), ("gone", None)]
+    assert told(ask("start", next_step="none")) == [("update", "b"), ("gone", None), ("update", "d")]
+
+
 @pytest.mark.parametrize("step", [1, 3, 25])
 def test_each_change_has_the_lead_as_it_was_right_after(ask, monkeypatch, step):
     monkeypatch.setattr(changes, "_STEP", step)
