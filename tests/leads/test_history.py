@@ -139,6 +139,22 @@ def test_a_deleted_lead_comes_back(api):
     assert first["data"][0]["change"] > second["data"][0]["change"]
 
 
+def test_a_page_of_deleted_leads_looks_at_so_many_deletes(app, db_url, monkeypatch):
+    monkeypatch.setattr(history, "_DELETES_LOOKED_AT", 3)
+    sql(db_url, "INSERT INTO leads (name) SELECT n FROM generate_series(1, 9) n")
+    for number in range(1, 10):
+        sql(db_url, f"DELETE FROM leads WHERE name = '{number}'")
+    # The last four and the first one are there again.
+    sql(db_url, "INSERT INTO leads (id, name) SELECT lead_id, 'again' FROM leads_history WHERE op = 'delete' "
+                "AND before ->> 'name' IN ('1', '6', '7', '8', '9')")
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = app.test_client().get(f"/leads/deleted?limit=2{cursor}").json
+        pages.append("".join(each["lead"]["name"] for each in page["data"]))
+        cursor = page["next_cursor"] and f"&cursor={page['next_cursor']}"
+    assert pages == ["", "54", "32", ""]
+
+
 def test_what_it_had_may_be_others_by_now(api, db_url):
     client = sql(db_url, "INSERT INTO clients (name) VALUES ('c') RETURNING id::text")[0][0]
     lead, linked = api.make(email="zoe@x.fr"), api.make(client_id=client)

@@ -22,6 +22,7 @@ NO_SUCH_CHANGE = Sentence("Ce lead n'a pas de modification {change} à laquelle 
                           "This lead has no change {change} to go back to.")
 _STEP = 25  # changes that are fetched at once, each as large as two leads
 _STEP_OF_SMALL, _SMALL = 100, 4096  # and where those before are of fewer bytes: planning a step takes 1 ms
+_DELETES_LOOKED_AT = 20_000  # by a page: all leads that are gone may have come back, and each is looked for
 _PURGED_AT_ONCE = 10_000  # changes in a transaction
 
 _NAMES = ", ".join(f"'{column}'" for column in LEAD_COLUMNS)
@@ -94,14 +95,20 @@ def changes_of(lead_id: uuid.UUID, company_id: uuid.UUID | None, limit: int, bel
 
 def deleted_leads(company_id: uuid.UUID | None, limit: int, below: int | None) -> Changes:
     """The deletes of this company's leads (None: of any) that can be undone, each with the lead as it was: newest
-    first, those with a number `below`."""
+    first, those with a number `below`, of the next _DELETES_LOOKED_AT."""
     met, parameters = _restorable(company_id)
-    place, last = ("AND number < %s", [below]) if below is not None else ("", [])
-    # Once, and not at each step of the page: PostgreSQL may have to pass over all leads that came back.
-    found = select(f"SELECT lead_id::text, number FROM leads_history h WHERE {met} {place} ORDER BY number DESC "
-                   f"LIMIT {limit + 1}", [*parameters, *last]).fetchall()
-    return _page(f"{_WAS} AS lead", "NOT erased AND (lead_id, number) IN (SELECT * FROM unnest(%s::uuid[], "
+    whose, own = ("company_id_before = %s", [str(company_id)]) if company_id else ("true", [])
+    place, last = ("number < %s", [below]) if below is not None else ("true", [])
+    deletes = f"FROM leads_history WHERE op = 'delete' AND {whose} AND {place} ORDER BY number DESC"
+    found = select(f"SELECT lead_id::text, number FROM (SELECT * {deletes} LIMIT {_DELETES_LOOKED_AT}) AS h "
+                   f"WHERE {met} ORDER BY number DESC LIMIT {limit + 1}", [*own, *last, *parameters]).fetchall()
+    page = _page(f"{_WAS} AS lead", "NOT erased AND (lead_id, number) IN (SELECT * FROM unnest(%s::uuid[], "
                  "%s::bigint[]))", [[lead_id for lead_id, _ in found], [number for _, number in found]], limit, None)
+    if page.last is None:
+        looked_at = first(select(f"SELECT number {deletes} OFFSET {_DELETES_LOOKED_AT - 1} LIMIT 1", [*own, *last]))
+        if looked_at is not None:  # of newer deletes, too, than were there to be found
+            page = page._replace(last=min([looked_at, *(number for _, number in found[-1:])]))
+    return page
 
 
 def restore_lead(lead_id: uuid.UUID, change: int | None, company_id: uuid.UUID | None,
