@@ -14,12 +14,15 @@ from migrations.ddl import made, make, unmake
 atomic = False  # CREATE INDEX CONCURRENTLY refuses a transaction
 
 _ALIKE = "leads_stored_alike(jsonb, jsonb)"
-# PL/pgSQL, since what it does not come to need not exist: PostgreSQL tells since version 17 where a value is stored.
+# PL/pgSQL, since a statement that it does not come to may name what does not exist: PostgreSQL tells since version 17
+# where a value is stored.
 _ALIKE_FUNCTION = f"""
     CREATE FUNCTION {_ALIKE} RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
     BEGIN
-        RETURN current_setting('server_version_num')::integer >= 170000
-               AND coalesce(pg_column_toast_chunk_id($1) = pg_column_toast_chunk_id($2), false);
+        IF current_setting('server_version_num')::integer >= 170000 THEN
+            RETURN coalesce(pg_column_toast_chunk_id($1) = pg_column_toast_chunk_id($2), false);
+        END IF;
+        RETURN false;
     END $$"""
 _STEP = "leads_step(integer, integer, jsonb)"
 # Of created_month, notes_step and notes: 20251101, or a number behind all days. A lead whose figures are not kept has

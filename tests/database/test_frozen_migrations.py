@@ -28,7 +28,7 @@ SHIPPED = {
     "0017_kept_text.py": "1acdaab1baff101c0f3368420d6faf743298c1de5399d48bd55268cfe09fbf34",
     "0018_large_changes.py": "85e7df477b4e6dac91ec7d1e480670b29974c5a7b20ee5a2e0e54688586445ce",
     "0019_cheaper_history.py": "48212dc9a4d6128eaa36078d3b665107187ea265fecd272875261b2f0775d661",
-    "0020_left_packed.py": "c825d577a36fa1644287c7d9adae7a6013eb62239f2ec848b5320db1afbde38e",
+    "0020_left_packed.py": "6bcbd1425e36e5580f674d5f2f6e535d67308fba93cef49805a959ad512bad2c",
 }
 
 
