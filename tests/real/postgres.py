@@ -26,12 +26,12 @@ def server(folder):
     return url
 
 
-def cluster(data_dir):
+def cluster(data_dir, programs=embedded._INSTALLED / "bin"):
     """The folder, with a PostgreSQL's files in it as the service makes them at its first start; but for that, nobody
     waits here until they are on the disk."""
     pgdata = data_dir / "pg"
     pgdata.mkdir(0o700, parents=True)
-    subprocess.run([embedded._INSTALLED / "bin" / "initdb", "-D", pgdata, "--no-sync", "--username=postgres",
+    subprocess.run([programs / "initdb", "-D", pgdata, "--no-sync", "--username=postgres",
                     "--auth=trust", "--encoding=UTF8"], check=True, stdout=subprocess.DEVNULL,
                    **embedded._account(pgdata))
     return data_dir
