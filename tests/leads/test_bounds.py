@@ -40,14 +40,14 @@ def test_a_page_ends_early_where_leads_are_large(api, db_url):
         assert sum(count for count, _ in pages) == 10, query
         assert len(pages) > 1, query
         assert all(size <= 16 * MIB + 300 for _, size in pages), query
-    assert [count for count, _ in walked(api, limit=3)] == [3, 3, 3, 1]  # any three have room
+        assert [count for count, _ in walked(api, limit=3, **query)] == [3, 3, 3, 1], query  # any three have room
 
 
 def test_a_lead_larger_than_a_page_has_one_of_its_own(api, db_url):
-    for number in range(2):
-        adopted(db_url, number, {"a": "x" * 17 * MIB})
-    assert [count for count, _ in walked(api)] == [1, 1]
-    assert api.get(f"/leads/{IDS[0]}").data["notes"]["a"] == "x" * 17 * MIB
+    for number in range(3):
+        adopted(db_url, number, {"a": "x" * 20 * MIB})
+    assert [count for count, _ in walked(api)] == [1, 1, 1]
+    assert api.get(f"/leads/{IDS[0]}").data["notes"]["a"] == "x" * 20 * MIB
     assert api.call("PUT", f"/leads/{IDS[0]}", {"city": "Aix"}).data["city"] == "Aix"
 
 
