@@ -153,25 +153,23 @@ def test_the_functions_give_something_for_every_row(migrated_url, notes, step, v
     assert found == [(step, value)]
 
 
-def test_next_steps_unpack_no_notes(migrated_url):
-    """A change that leaves notes alone reads them for its history, before and after, where PostgreSQL tells that they
-    are the same."""
-    sql(migrated_url, "INSERT INTO leads (name, notes) SELECT n, (SELECT jsonb_object_agg(k, sha256(k::text::bytea)) "
-                      "FROM generate_series(1, 900) k) FROM generate_series(1, 40) n")
+def test_next_steps_unpack_no_notes(db_url):
+    """Nor does a change that leaves them alone, where PostgreSQL tells that they are the same."""
+    sql(db_url, "INSERT INTO leads (name, notes) SELECT n, (SELECT jsonb_object_agg(k, sha256(k::text::bytea)) "
+                "FROM generate_series(1, 900) k) FROM generate_series(1, 40) n")
 
     def read_by(statement):
         read = "SELECT toast_blks_hit + toast_blks_read FROM pg_statio_user_tables WHERE relname = 'leads'"
-        with connected(migrated_url) as own:
+        with connected(db_url) as own:
             before = own.execute_sql(read).fetchone()[0]
             own.execute_sql(statement)
             own.execute_sql("SELECT pg_stat_force_next_flush()")
             return own.execute_sql(read).fetchone()[0] - before
 
-    once = read_by("SELECT max(length(notes::text)) FROM leads")
-    assert once > 100
+    assert read_by("SELECT max(length(notes::text)) FROM leads") > 100
     assert read_by(f"SELECT max({NEXT_STEP}) FROM leads") == 0
-    if sql(migrated_url, "SELECT current_setting('server_version_num')::integer >= 170000")[0][0]:
-        assert read_by("UPDATE leads SET city = 'Aix'") <= 2 * once
+    if sql(db_url, "SELECT current_setting('server_version_num')::integer >= 170000")[0][0]:
+        assert read_by("UPDATE leads SET city = 'Aix'") == 0
 
 
 @pytest.mark.parametrize("name", ["leads_next_step", "leads_estimated_value"])
