@@ -72,10 +72,11 @@ def merge_leads(lead_id: uuid.UUID, others: list[uuid.UUID], take: dict[str, uui
             raise validation_problem({"others": [TWO_COMPANIES]})
         merge_id = None if dry_run else str(uuid.uuid4())
         made, sources = merged(leads, {field: str(of) for field, of in take.items()}, merge_id)
-        _demand_size(made)
+        text = made.json
+        _demand_size(made, text)
         if dry_run:
-            return Merge(None, first(database.execute_sql(_SHOWN, [made.json])), row, sources)
-        _write(merge_id, leads, made)
+            return Merge(None, first(database.execute_sql(_SHOWN, [text])), row, sources)
+        _write(merge_id, leads, made, text)
         row = lead_by_id(lead_id, company_id)
         return Merge(merge_id, row, row, sources)
 
@@ -149,26 +150,26 @@ def _by_time(leads):
     return [*once], [*once.values()]
 
 
-def _demand_size(made):
+def _demand_size(made, text):
     if len(made.tags) > MAX_TAGS:
         raise validation_problem({"tags": [TOO_MANY_TAGS]})
-    if first(database.execute_sql(_SIZE, [made.json])) > LARGEST:
+    if first(database.execute_sql(_SIZE, [text])) > LARGEST:
         raise too_large(SIZED)
 
 
-def _write(merge_id, leads, made):
-    """Take the others out, and have the one that stays be as `made`."""
+def _write(merge_id, leads, made, text):
+    """Take the others out, and have the one that stays be as `made`, whose JSON `text` is."""
     execute = database.execute_sql
     (survivor, own), *others = leads.items()
     company = json.loads(own.columns["company_id"])
     execute("SET LOCAL leads.merging = 'on'")  # an editor may delete these, where row security asks
     gone = [lead_id for lead_id, _ in others]
-    execute(_KEEP, [merge_id, gone, gone, made.json, survivor])
+    execute(_KEEP, [merge_id, gone, gone, text, survivor])
     execute("INSERT INTO leads_merged (lead_id, merge_id, survivor_id, email_key, company_id) "
             "SELECT lead_id, %s, %s, lower(email), %s FROM unnest(%s::uuid[], %s::text[]) AS gone (lead_id, email)",
             [merge_id, survivor, company, gone, _emails(own, others, made)])
     execute("DELETE FROM leads WHERE id = ANY (%s::uuid[])", [gone])
-    execute(REWRITE, [made.json])
+    execute(REWRITE, [text])
 
 
 def _emails(own, others, made):
