@@ -5,7 +5,7 @@
 It makes a PostgreSQL of its own and a service of one worker; each body meets a fresh worker and an empty table. First
 table: the body, its status (504: stopped, with what was done said) and the line to go on from, seconds on the clock,
 the worker's processor seconds and memory at most. Second: the request, its status, seconds on the clock, processor
-seconds of worker and PostgreSQL; the last twelve are of leads as large as they may be. Exit status 1: a body took over
+seconds of worker and PostgreSQL; the last sixteen are of leads as large as they may be. Exit status 1: a body took over
 15 s or 300 MB, or a request over 0.5 s. With --row-security only the second one, asked by a role that row security
 holds.
 """
@@ -78,6 +78,7 @@ BODIES = {  # behind a ? stands the query
     "workbook, the last column": lambda: unpacked('<row><c r="XFD1"><v>1</v></c></row>')}
 CHANGED, REBORN = (str(uuid.UUID(int=number)) for number in (1, 2))
 LARGE = [str(uuid.UUID(int=1000 + number)) for number in range(1000)]  # the first 250 of them have changed
+WHAT_BECAME = "history?limit=1000", "dossier", "dossier#page"  # behind a #: as a page for people
 REQUESTS = [("GET", f"/leads/{path}", None) for path in (
     "?limit=1000", "?offset=99000&limit=1000", "?count=exact&sort=name", "?" + "tag=vip&" * 999, "?q=a&sort=relevance",
     "?sort=-interest_level&interest_level_max=0", "?owner=Alice&stage=won&tag=vip&sort=updated_at", "?q=" + "a%20" * 60,
@@ -87,7 +88,7 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
         {str(number): 1 for number in range(900)}, {"email": "a." * 60 + "@b.fr"})] + [
     ("GET", f"/leads/{path}", None) for path in (
         "changes?after={cursor}&limit=1000", "deleted?limit=1000",
-        *(f"{lead}/{what}" for lead in (CHANGED, REBORN) for what in ("history?limit=1000", "dossier")))] + [
+        *(f"{lead}/{what}" for lead in (CHANGED, REBORN) for what in WHAT_BECAME))] + [
     ("POST", "/leads/import", body) for body in (
         "email,name\n" + "x,y\n" * 2450, "name\n" + "x\n" * 4900, listed("name\n", "{n}\n", 2000),
         "name\n" + "".join(f"{a}{b}\n" for a, b in itertools.product(string.ascii_letters, string.printable[:64])),
@@ -96,14 +97,16 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
         'name,city\n"' + "a\n" * 4900, "{}\n" * 3300)] + [
     ("GET", f"/leads/{path}", None) for path in (
         "search/large?limit=1000", "?sort=next_step&limit=1000", "?next_step=later&limit=1000",
-        "changes?after={large}&limit=1000", f"{LARGE[0]}/history?limit=1000", f"{LARGE[0]}/dossier")] + [
+        "changes?after={large}&limit=1000", *(f"{LARGE[0]}/{what}" for what in WHAT_BECAME))] + [
     ("POST", "/leads/import?on_conflict=update", listed("name,email\n", "y,{n}@l.fr\n", 900)),
     ("POST", f"/leads/{LARGE[900]}/merge", json.dumps({"others": LARGE[901:920]})),
     ("POST", "/leads/merges/{merge}/undo", "{}"),
+    *(("POST", f"/leads/{lead}/erase", json.dumps({"reason": "x", "confirm": name, "dry_run": True}))
+      for lead, name in ((CHANGED, "x"), (LARGE[0], "y"))),
     ("POST", "/leads/bulk", json.dumps({"items": [{"op": "update", "id": lead, "data": {"notes": {}}}
                                                   for lead in LARGE[:100]]})),
     ("POST", "/leads/bulk", json.dumps({"items": [{"op": "delete", "id": lead} for lead in LARGE[100:250]]})),
-    ("GET", "/leads/deleted?limit=1000", None)]
+    ("GET", "/leads/deleted?limit=1000", None), ("POST", f"/leads/{LARGE[100]}/restore", "{}")]
 
 
 def spent(process):
@@ -113,15 +116,17 @@ def spent(process):
 
 def asked(address, method, path, body, *processes, headers=None):
     """(status, JSON, seconds on the clock, processor seconds of each of the processes)."""
-    headers = {"Content-Type": "application/json"} | (headers or {})
+    path, _, page = path.partition("#")
+    headers = {"Content-Type": "application/json"} | (headers or {}) | ({"Accept": "text/html"} if page else {})
     body = body.encode() if isinstance(body, str) else body
     before, begun = [*map(spent, processes)], time.monotonic()
     with contextlib.closing(http.client.HTTPConnection(address, timeout=120)) as connection:
         connection.request(method, path, body, headers)
         response = connection.getresponse()
-        found = json.loads(response.read())
+        found = response.read()
     wall = time.monotonic() - begun
-    return response.status, found, wall, *(spent(each) - then for each, then in zip(processes, before, strict=True))
+    used = [spent(each) - then for each, then in zip(processes, before, strict=True)]
+    return response.status, page or json.loads(found), wall, *used
 
 
 def main():

@@ -50,7 +50,9 @@ SORTS = {
 CHANGES = "changes"  # the listing of a cursor of changes, which stand in the order of their numbers
 FEED = "feed"  # the listing of a cursor of the feed: the last change that was looked at, and when it was made, in µs
 FEED_START = ("start",)  # where the feed begins, as a place in it
+DOSSIER = "dossier"  # that of a dossier: the number of a change, then when a merge was made, and which of its leads
 _ORDERS = SORTS | {CHANGES: {"number": "bigint"},
+                   DOSSIER: {"number": "bigint", "at": "timestamptz", "place": "bigint"},
                    FEED: {"epoch": "epoch", "transaction": "bigint", "number": "bigint", "at": "bigint"}}
 
 
@@ -136,15 +138,19 @@ class Cursor(NamedTuple):
 
 
 class CursorText(Text):
-    """A `next_cursor`; gives a Cursor."""
+    """A `next_cursor`, of this `listing` where there is one; gives a Cursor."""
 
     described = {"description": "The next_cursor of the page before; not together with offset."}
+    listing = None
 
     def _meaning(self, text):
         try:
-            return Cursor.decode(text)
+            cursor = Cursor.decode(text)
         except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
             raise ValidationError(BAD_CURSOR) from None
+        if self.listing not in (None, cursor.listing):
+            raise ValidationError(BAD_CURSOR)
+        return cursor
 
 
 class Selection(NamedTuple):
@@ -262,12 +268,10 @@ class ChangesCursor(CursorText):
     """A `next_cursor` of changes; gives the number of the change that it stands behind."""
 
     described = {"description": "The next_cursor of the page before."}
+    listing = CHANGES
 
     def _meaning(self, text):
-        cursor = super()._meaning(text)
-        if cursor.listing != CHANGES:
-            raise ValidationError(BAD_CURSOR)
-        return int(cursor.keys[0])
+        return int(super()._meaning(text).keys[0])
 
 
 class ChangesQuery(Schema):
@@ -277,6 +281,25 @@ class ChangesQuery(Schema):
 
     limit = WholeNumber(1, MAX_LIMIT, typed=True, load_default=100)
     cursor = ChangesCursor()
+
+
+class DossierCursor(CursorText):
+    """A `next_cursor` of a dossier; gives the place where its next part begins."""
+
+    described = {"description": "The next_cursor of the part before."}
+    listing = DOSSIER
+
+    def _meaning(self, text):
+        below, at, place = super()._meaning(text).keys
+        return int(below), at, int(place)
+
+
+class DossierQuery(Schema):
+    """The parameters of a dossier; loads to `cursor`, where it was given."""
+
+    error_messages = {"unknown": UNKNOWN_PARAMETER}
+
+    cursor = DossierCursor()
 
 
 class FeedPlace(CursorText):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from real.salesperson import panel
+from real.service import until
 
 expect = pytest.importorskip("playwright.sync_api", reason="Chromium needs tests/board/requirements.txt").expect
 
@@ -38,6 +39,20 @@ def test_they_are_told_apart(board, beside, api):
     beside.get_by_role("button", name="Ce n'est pas la même personne").click()
     expect(board.get_by_text("1 doublon")).to_have_count(0)
     assert api.get("/leads/duplicates").data == []
+
+
+def test_a_large_dossier_is_as_many_files_as_it_has_parts(board, beside, api):
+    lead, = (lead["id"] for lead in api.get("/leads/").data if lead["email"])
+    for letter in "abcdefgh":
+        api.call("PATCH", f"/leads/{lead}", {"notes": {"text": letter * 200_000}})
+    files = []
+    board.on("download", lambda file: files.append(file))
+    beside.get_by_role("button", name="Télécharger le dossier").click()
+    until(lambda: len(files) == 2 or board.wait_for_timeout(50))
+    assert [re.sub(r"^dossier-.*?( \(2\))?\.html$", r"\1", file.suggested_filename) for file in files] == ["", " (2)"]
+    pages = [Path(file.path()).read_text() for file in files]
+    assert ["La suite de ce dossier" in page for page in pages] == [True, False]
+    assert all(any(letter * 200_000 in page for page in pages) for letter in "abcdefgh")
 
 
 def test_a_person_is_told_what_is_known_and_erased(board, beside, api):

@@ -29,6 +29,7 @@ SHIPPED = {
     "0018_large_changes.py": "85e7df477b4e6dac91ec7d1e480670b29974c5a7b20ee5a2e0e54688586445ce",
     "0019_cheaper_history.py": "48212dc9a4d6128eaa36078d3b665107187ea265fecd272875261b2f0775d661",
     "0020_left_packed.py": "6bcbd1425e36e5580f674d5f2f6e535d67308fba93cef49805a959ad512bad2c",
+    "0021_merges_of_erased.py": "9740027d0b70d933b340f6b39038af306556005d0aa6fab79f880a704072b5c0",
 }
 
 

@@ -1,15 +1,15 @@
 """What is known of a person, as JSON and as a page that they can read; and the registry of where it stands."""
 
 import html
+import json
 import re
-import tracemalloc
 
 import pytest
 
 from leads_service.contract.lead import LEAD_COLUMNS
-from leads_service.leads.past import history
+from leads_service.database.pool import database
+from leads_service.leads.personal import dossier as personal_dossier
 from leads_service.leads.personal.registry import ERASED, NOTHING, PLACES
-from leads_service.web.routes import personal
 from real.client import failed
 from real.postgres import sql
 from real.service import ROOT
@@ -55,6 +55,7 @@ def test_it_has_the_merges(api, known):
     # Who was taken for the same one by mistake is not told of.
     assert [[each["name"] for each in merge["losers"]] for merge in told] == [[], ["Twin 2"]]
     assert [bool(merge["undone_at"]) for merge in told] == [True, False]
+    assert [*told[0]] == ["id", "at", "by", "survivor_id", "undone_at", "undone_by", "losers"]
 
 
 def test_a_deleted_lead_has_one_too(api, known):
@@ -67,31 +68,73 @@ def test_a_deleted_lead_has_one_too(api, known):
     failed(api.call("GET", "/leads/x1/dossier", headers=HTML), 404, "not_found")
 
 
-def test_its_history_is_whole(api, db_url):
+def parts_of(client, lead_id):
+    """The parts of a dossier, from the first to the last."""
+    cursor, parts = "", []
+    while cursor is not None:
+        part = client.get(f"/leads/{lead_id}/dossier", query_string=cursor and {"cursor": cursor}).json
+        parts.append(part["data"])
+        cursor = part["next_cursor"]
+    return parts
+
+
+@pytest.fixture
+def client(app, monkeypatch):
+    """A client of a service whose dossiers have one change or one merged lead a part."""
+    monkeypatch.setattr(personal_dossier, "_PART", 1)
+    yield app.test_client()
+    database.close()
+
+
+def test_a_large_one_comes_in_parts(client, api, monkeypatch):
+    monkeypatch.setattr(personal_dossier, "_PART", 20_000)
     api.make(id=LEAD)
-    sql(db_url, f"DO $$BEGIN FOR n IN 1..1005 LOOP UPDATE leads SET interest_level = n %% 99 WHERE id = '{LEAD}'; "
-                "END LOOP; END$$".replace("%%", "%"))
-    assert len(api.get(f"/leads/{LEAD}/dossier").data["history"]) == 1006
+    for number in range(12):
+        api.call("PATCH", f"/leads/{LEAD}", {"notes": {"text": f"{number}" * 3000}})
+    for number in range(2):
+        twins = [api.make(name=f"Twin {number} {each}", notes={"text": "x" * 7000})["id"] for each in range(4)]
+        api.call("POST", f"/leads/{LEAD}/merge", {"others": twins})
+    parts = parts_of(client, LEAD)
+    assert [change for part in parts for change in part["history"]] == api.get(f"/leads/{LEAD}/history").data
+    assert [lead["name"] for part in parts for merge in part["merges"] for lead in merge["losers"]] == [
+        f"Twin {number} {each}" for number in range(2) for each in range(4)]
+    assert len({merge["id"] for part in parts for merge in part["merges"]}) == 2
+    assert len(parts) > 5
+    largest = max(len(json.dumps(change)) for change in api.get(f"/leads/{LEAD}/history").data)
+    assert all(len(json.dumps(part["history"] + part["merges"])) < 20_000 + largest for part in parts)
+    assert all(part["lead"] == parts[0]["lead"] for part in parts)
 
 
-@pytest.mark.parametrize("accept", ["application/json", "text/html"])
-def test_a_long_history_is_not_held_in_memory(app, db_url, monkeypatch, accept):
-    monkeypatch.setattr(history, "MAX_PAGE", 100_000)
-    monkeypatch.setattr(personal, "_IN_MEMORY", 10_000)
-    sql(db_url, f"DO $$BEGIN INSERT INTO leads (id, name) VALUES ('{LEAD}', 'x'); FOR n IN 1..150 LOOP UPDATE leads "
-                f"SET address = repeat(n::text, 10000) WHERE id = '{LEAD}'; END LOOP; END$$")
-    ask = app.test_client().get
-    ask(f"/leads/{OTHER}/dossier")  # what the first request needs, it keeps
-    tracemalloc.start()
-    try:
-        reply = ask(f"/leads/{LEAD}/dossier", headers={"Accept": accept}, buffered=False)
-        length = sum(map(len, reply.iter_encoded()))
-        reply.close()
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert length == int(reply.headers["Content-Length"]) > 5_000_000
-    assert peak < 3_000_000
+def test_a_part_has_one_change_or_merged_lead_at_least(client, api):
+    api.make(id=LEAD)
+    for city in "Aix", "Pau":
+        api.call("PATCH", f"/leads/{LEAD}", {"city": city})
+    for number in range(2):
+        api.call("POST", f"/leads/{LEAD}/merge", {"others": [api.make(name=f"Twin {number} {n}")["id"] for n in "ab"]})
+    changes = len(api.get(f"/leads/{LEAD}/history").data)
+    assert [(len(part["history"]), [lead["name"] for merge in part["merges"] for lead in merge["losers"]])
+            for part in parts_of(client, LEAD)] == [(1, [])] * changes + [
+                (0, [f"Twin {number} {n}"]) for number in range(2) for n in "ab"]
+
+
+def test_a_page_leads_to_the_next_part(client, api):
+    api.make(id=LEAD)
+    api.call("PATCH", f"/leads/{LEAD}", {"city": "Aix"})
+    pages, following = [], [""]
+    while following:
+        pages.append(client.get(f"/leads/{LEAD}/dossier{following[0]}", headers=HTML).text)
+        following = re.findall('<a rel="next" href="([^"]+)">La suite', pages[-1])
+    assert ["update" in page for page in pages[:2]] == [True, False]
+
+
+@pytest.mark.parametrize("listing", ["/leads/", f"/leads/{LEAD}/history"])
+def test_another_lists_cursor_is_refused(api, listing):
+    api.make()
+    api.make(id=LEAD)
+    api.call("PATCH", f"/leads/{LEAD}", {"city": "Aix"})
+    cursor = api.get(f"{listing}?limit=1").json["next_cursor"]
+    refused = failed(api.get(f"/leads/{LEAD}/dossier?cursor={cursor}"), 422, "validation_failed")
+    assert [*refused["detail"]] == ["cursor"]
 
 
 @pytest.mark.parametrize(("language", "words"), [("fr", ("La fiche", "téléphone")), ("en", ("The record", "phone"))])

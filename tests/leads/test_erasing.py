@@ -231,6 +231,20 @@ def test_of_a_merge_that_was_undone_the_other_lead_stays(api, lou, db_url):
     assert api.get(f"/leads/{LEAD}/dossier").data["merges"] == []
 
 
+def test_no_merge_names_it_however_far_it_was_merged(api, lou, db_url):
+    third, fourth = (api.make(name=name)["id"] for name in ("Third", "Fourth"))
+    api.make(id=OTHER, name="Max Noir", city="Pau")
+    made = []
+    for lead, other in (LEAD, OTHER), (LEAD, third), (fourth, LEAD):
+        made.append(api.call("POST", f"/leads/{lead}/merge", {"others": [other]}).data["merge_id"])
+    for each in reversed(made):
+        assert api.call("POST", f"/leads/merges/{each}/undo").status == 200
+    erased = erase(api, OTHER, confirm="Max Noir").data
+    assert {each["table"]: each["rows"] for each in erased["places"]}["leads_merges"] == 3
+    assert OTHER not in sql(db_url, "SELECT coalesce(string_agg(m::text, ''), '') FROM leads_merges m")[0][0]
+    assert api.get(f"/leads/{LEAD}").data["name"] == "Lou Blanc"
+
+
 def test_an_import_that_brought_the_lead_is_taken_back_without_it(api, app, db_url):
     run = bring(api, f"id,name\n{LEAD},Lou Blanc\n{OTHER},Other")["run"]
     erase(api)

@@ -20,7 +20,7 @@ from leads_service.leads.record import COLUMNS, conflicts_told, demand_client, l
 
 NO_SUCH_CHANGE = Sentence("Ce lead n'a pas de modification {change} à laquelle revenir.",
                           "This lead has no change {change} to go back to.")
-_STEP = 25  # changes that are fetched at once, each as large as two leads
+_LARGE = MAX_PAGE // 25  # bytes of a change that is as large as two leads; so many are fetched at once as would fit
 _STEP_OF_SMALL, _SMALL = 100, 4096  # and where those before are of fewer bytes: planning a step takes 1 ms
 _DELETES_LOOKED_AT = 20_000  # by a page: all leads that are gone may have come back, and each is looked for
 _PURGED_AT_ONCE = 10_000  # changes in a transaction
@@ -76,9 +76,11 @@ class Changes(NamedTuple):
     last: int | None
 
 
-def changes_of(lead_id: uuid.UUID, company_id: uuid.UUID | None, limit: int, below: int | None) -> Changes:
+def changes_of(lead_id: uuid.UUID, company_id: uuid.UUID | None, limit: int, below: int | None,
+               most: int | None = None) -> Changes:
     """The changes of a lead, of a deleted one too, while it was this company's (None: any's): newest first, those with
-    a number `below`. Raises Problem("not_found") for a lead that never was."""
+    a number `below`; `most` bytes of JSON (None: what a page may have), at least one. Raises Problem("not_found") for a
+    lead that never was."""
     seen, parameters = seen_by(company_id)
     fields = _FIELDS
     if company_id:
@@ -86,7 +88,7 @@ def changes_of(lead_id: uuid.UUID, company_id: uuid.UUID | None, limit: int, bel
         fields = (f"CASE WHEN op <> 'delete' AND before IS NOT NULL AND company_id_before IS DISTINCT FROM company_id "
                   f"THEN '{{}}' ELSE {_FIELDS} END")
     found = _page(f"{fields} AS fields", f"lead_id = %s AND op <> 'gone' AND {seen}", [str(lead_id), *parameters],
-                  limit, below)
+                  limit, below, most or MAX_PAGE)
     if not found.rows and not _is_there(lead_id, company_id) and not first(select(
             f"SELECT true FROM leads_history h WHERE lead_id = %s AND {seen} LIMIT 1", [str(lead_id), *parameters])):
         raise Problem("not_found", LEAD_NOT_FOUND)
@@ -103,7 +105,8 @@ def deleted_leads(company_id: uuid.UUID | None, limit: int, below: int | None) -
     found = select(f"SELECT lead_id::text, number FROM (SELECT * {deletes} LIMIT {_DELETES_LOOKED_AT}) AS h "
                    f"WHERE {met} ORDER BY number DESC LIMIT {limit + 1}", [*own, *last, *parameters]).fetchall()
     page = _page(f"{_WAS} AS lead", "NOT erased AND (lead_id, number) IN (SELECT * FROM unnest(%s::uuid[], "
-                 "%s::bigint[]))", [[lead_id for lead_id, _ in found], [number for _, number in found]], limit, None)
+                 "%s::bigint[]))", [[lead_id for lead_id, _ in found], [number for _, number in found]], limit, None,
+                 MAX_PAGE)
     if page.last is None:
         looked_at = first(select(f"SELECT number {deletes} OFFSET {_DELETES_LOOKED_AT - 1} LIMIT 1", [*own, *last]))
         if looked_at is not None:  # of newer deletes, too, than were there to be found
@@ -229,13 +232,12 @@ def _restorable(company_id):
             f"AND {later})", [*before, *parameters, *more])
 
 
-def _page(told, met, parameters, limit, below):
-    """The page of the changes h that meet the condition, with what is `told` of each; it ends early where they are
-    large."""
+def _page(told, met, parameters, limit, below, most):
+    """The page of the changes h that meet the condition, with what is `told` of each; it ends early at `most` bytes."""
     found, size, more = [], 0, True
-    while more and len(found) <= limit and size <= MAX_PAGE:
+    while more and len(found) <= limit and size <= most:
         place, last = ("AND number < %s", [below]) if below is not None else ("", [])
-        step = min(_STEP_OF_SMALL if size < _SMALL * len(found) else _STEP, limit + 1 - len(found))
+        step = min(_STEP_OF_SMALL if size < _SMALL * len(found) else 1 + most // _LARGE, limit + 1 - len(found))
         # Of those that are shown only: PostgreSQL may come by all that there are, and sort them.
         rows = select(f"SELECT row_to_json(found)::text, change FROM (SELECT {_SHOWN}, {told} FROM (SELECT * "
                       f"FROM leads_history h WHERE {met} {place} ORDER BY number DESC LIMIT {step}) AS h "
@@ -243,7 +245,7 @@ def _page(told, met, parameters, limit, below):
         found += rows
         size += sum(len(row) for row, _ in rows)
         more, below = len(rows) == step, rows and rows[-1][1]
-    while len(found) > limit or (size > MAX_PAGE and len(found) > 1):
+    while len(found) > limit or (size > most and len(found) > 1):
         size -= len(found.pop()[0])
         more = True
     return Changes([row for row, _ in found], found[-1][1] if more and found else None)

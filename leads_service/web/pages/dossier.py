@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
 from html import escape
 
 from leads_service.contract.sentences import Sentence, in_language
@@ -20,6 +19,8 @@ _TITLE = Sentence("Dossier : ce que nous savons de vous", "Dossier: what we know
 _DELETED = Sentence("Cette fiche a été supprimée ; l'historique la garde.",
                     "This record was deleted; the history keeps it.")
 _NONE = Sentence("Rien.", "Nothing.")
+_NEXT = Sentence("La suite de ce dossier", "The next part of this dossier")
+_TRUTHS = {True: Sentence("oui", "yes"), False: Sentence("non", "no")}
 _PARTS = {
     "lead": Sentence("La fiche", "The record"),
     "activities": Sentence("Ce qui a été fait", "What was done"),
@@ -49,26 +50,23 @@ _WORDS = {
 }
 
 
-def dossier_page(dossier: dict, language: str) -> Iterator[str]:
-    """The dossier, as leads/personal/dossier.py makes it, as the pieces of an HTML page in "fr" or "en"."""
+def dossier_page(texts: dict[str, str], cursor: str | None, language: str) -> str:
+    """A part of a dossier, as leads/personal/dossier.py makes it, as an HTML page in "fr" or "en"; `cursor` is of the
+    next part."""
     def told(sentence):
         return escape(in_language(sentence, language))
 
-    yield (f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
-           f'<meta name="viewport" content="width=device-width">\n<title>{told(_TITLE)}</title>\n'
-           f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{told(_TITLE)}</h1>\n")
-    if json.loads(dossier["deleted"]):
-        yield f"<p>{told(_DELETED)}</p>\n"
+    found = {name: json.loads(text) for name, text in texts.items()}
+    parts = [f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
+             f'<meta name="viewport" content="width=device-width">\n<title>{told(_TITLE)}</title>\n'
+             f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{told(_TITLE)}</h1>"]
+    if found["deleted"]:
+        parts.append(f"<p>{told(_DELETED)}</p>")
     for part, sentence in _PARTS.items():
-        yield f"<h2>{told(sentence)}</h2>\n"
-        texts, anything = dossier[part], False
-        for text in [texts] if isinstance(texts, str) else texts:
-            if shown := _shown(json.loads(text), told):
-                anything = True
-                yield f"{shown}\n"
-        if not anything:
-            yield f"<p>{told(_NONE)}</p>\n"
-    yield "</body>\n</html>\n"
+        parts += [f"<h2>{told(sentence)}</h2>", _shown(found[part], told) or f"<p>{told(_NONE)}</p>"]
+    if cursor:
+        parts.append(f'<p><a rel="next" href="?cursor={cursor}">{told(_NEXT)}</a></p>')
+    return "\n".join([*parts, "</body>\n</html>\n"])
 
 
 def _shown(value, told):
@@ -79,4 +77,6 @@ def _shown(value, told):
         return rows and f"<table>\n{rows}</table>"
     if isinstance(value, list):
         return "\n".join(_shown(each, told) for each in value)
+    if isinstance(value, bool):
+        return told(_TRUTHS[value])
     return "" if value is None else escape(str(value))

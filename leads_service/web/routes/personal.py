@@ -1,17 +1,14 @@
 """The people behind the leads: what is known of one, and how they are forgotten."""
 
-import contextlib
-import tempfile
-
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, json, request
 
 from leads_service.access.callers import Role
 from leads_service.contract.lead import EraseBody
-from leads_service.contract.lists import ChangesQuery
+from leads_service.contract.lists import DOSSIER, ChangesQuery, Cursor, DossierQuery, load_query
 from leads_service.database.failures import retrying
 from leads_service.leads.personal.dossier import dossier
 from leads_service.leads.personal.erasing import erase_lead, tombstones
-from leads_service.web.answers import company_of_caller, preferred_language, success, uuid_of
+from leads_service.web.answers import answered, company_of_caller, preferred_language, success, uuid_of
 from leads_service.web.body import bodies, json_body
 from leads_service.web.description.route import promise
 from leads_service.web.description.shapes import (
@@ -34,14 +31,13 @@ from leads_service.web.requests.idempotency import IDEMPOTENCY_KEY
 from leads_service.web.routes.history import CHANGE, FIELDS, page_of_changes
 
 blueprint = Blueprint("personal", __name__, url_prefix="/leads")
-_IN_MEMORY = 2**20  # bytes of a dossier
-_PIECE = 2**16
+_QUERY = DossierQuery()
 _DOSSIER = success_of(object_of(
     lead=LEAD, deleted={"type": "boolean"}, activities=list_of({}), history=list_of(object_of(**CHANGE, fields=FIELDS)),
     imports=list_of(object_of(run=UUID, op=TEXT, at=TIME, by=TEXT, request_id=TEXT_OR_NULL)),
     merges=list_of(object_of(id=UUID, at=TIME, by=TEXT, survivor_id=UUID, losers=list_of({"type": "object"}),
                              undone_at=TEXT_OR_NULL, undone_by=TEXT_OR_NULL)),
-    client={"type": ["object", "null"]}))
+    client={"type": ["object", "null"]}), next_cursor=TEXT_OR_NULL)
 _ERASED = success_of(object_of(
     id=UUID, dry_run={"type": "boolean"}, places=list_of(object_of(table=TEXT, rows=NUMBER)),
     stays=list_of(object_of(table=TEXT, id=UUID))))
@@ -51,46 +47,18 @@ _TOMBSTONE = object_of(number=NUMBER, company_id={**TEXT_OR_NULL, "format": "uui
 
 
 @blueprint.get("/<lead_id>/dossier")
-@promise(Role.ADMIN, {200: as_json("Dossier", _DOSSIER) | as_text("text/html")}, fails=("erased", "merged"))
+@promise(Role.ADMIN, {200: as_json("Dossier", _DOSSIER) | as_text("text/html")}, query=DossierQuery,
+         fails=("erased", "merged"))
 def lead_dossier(lead_id):
     """All that is known of a lead, of a deleted one too: as JSON, or as a page for people."""
-    found = dossier(uuid_of(lead_id), company_of_caller())
-    if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
-        return _in_pieces(_as_json(found), "application/json", {"Vary": "Accept"})
-    return _in_pieces(dossier_page(found, preferred_language(request)), "text/html", HEADERS)
-
-
-def _as_json(dossier):
-    yield '{"success":true,"data":{'
-    for number, (name, texts) in enumerate(dossier.items()):
-        yield f'{"," if number else ""}"{name}":'
-        if isinstance(texts, str):
-            yield texts
-            continue
-        yield "["
-        for place, text in enumerate(texts):
-            yield f"{',' if place else ''}{text}"
-        yield "]"
-    yield "}}"
-
-
-def _in_pieces(texts, mimetype, headers):
-    """An answer of these texts, which are in a file until they are sent: all of them were read before it begins."""
-    with contextlib.ExitStack() as scope:
-        file = scope.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))
-        for text in texts:
-            file.write(text.encode())
-        headers = headers | {"Content-Length": str(file.tell())}
-        file.seek(0)
-        answer = Response(_read(file), headers=headers, mimetype=mimetype)
-        answer.call_on_close(scope.pop_all().close)  # also where nobody reads it, as of a HEAD
-    return answer
-
-
-def _read(file):
-    with file:
-        while piece := file.read(_PIECE):
-            yield piece
+    lead_id, asked = uuid_of(lead_id), load_query(_QUERY, request.args)
+    found = dossier(lead_id, company_of_caller(), asked.get("cursor"))
+    cursor = found.next and Cursor(DOSSIER, tuple(map(str, found.next))).encode()
+    if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+        return Response(dossier_page(found.texts, cursor, preferred_language(request)), headers=HEADERS)
+    parts = ",".join(f'"{name}":{text}' for name, text in found.texts.items())
+    return answered(f'{{"success":true,"data":{{{parts}}},"next_cursor":{json.dumps(cursor)}}}',
+                    headers={"Vary": "Accept"})
 
 
 @blueprint.post("/<lead_id>/erase")

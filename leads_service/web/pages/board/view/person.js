@@ -5,8 +5,14 @@ import { Component, html, onSubmit } from "./dom.js";
 import { number, say } from "../model/words.js";
 
 export function Person({ lead }) {
-  const dossier = () => attempt(async () =>
-    save(await get(`leads/${lead.id}/dossier`, "text/html"), "text/html", `dossier-${lead.name}.html`));
+  // One file for each part that it has.
+  const dossier = () => attempt(async () => {
+    for (let part = 1, query = ""; query !== undefined; part++) {
+      const page = await get(`leads/${lead.id}/dossier${query}`, "text/html");
+      save(page, "text/html", `dossier-${lead.name}${part > 1 ? ` (${part})` : ""}.html`);
+      query = page.match(/<a rel="next" href="([^"]*)"/)?.[1];
+    }
+  });
   const erase = async () => {
     if (await question({ kind: "erase", lead })) forgetLead(lead.id, say("erased"));
   };
