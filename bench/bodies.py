@@ -159,12 +159,13 @@ PAST = f"""
     CREATE TEMP TABLE back ON COMMIT DROP AS TABLE leads; DELETE FROM leads;
     INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM back"""
 
-# Leads as large as they may be: of as many texts as they can hold, that have been changed; then of as many keys, which
-# take PostgreSQL longest to unpack.
+# Leads as large as they may be: of as many texts as they can hold, that have been changed; of numbers, which are longer in
+# text than as they are stored; then of as many keys, which take PostgreSQL longest to unpack.
 AT_BOUND = f"""
     INSERT INTO leads (id, name, email, notes)
         SELECT id, 'large', n - 1 || '@l.fr', '{{"next_step_date": "2100-01-01"}}' || CASE WHEN n <= 250
-            THEN jsonb_build_object('a', array_fill('a'::text, ARRAY[50000])) ELSE keys END
+            THEN jsonb_build_object('a', array_fill('a'::text, ARRAY[50000])) WHEN n <= 500
+            THEN jsonb_build_object('a', array_fill(1e308, ARRAY[830])) ELSE keys END
         FROM (SELECT json_object_agg(k, k)::jsonb AS keys FROM generate_series(1, 16000) AS k) AS made,
         unnest('{{{",".join(LARGE)}}}'::uuid[]) WITH ORDINALITY AS large (id, n);
     UPDATE leads SET notes = notes || '{{"b": 0}}' WHERE id = ANY ('{{{",".join(LARGE[:250])}}}');

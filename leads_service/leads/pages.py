@@ -19,7 +19,7 @@ from typing import NamedTuple
 from leads_service.contract.lists import AFTER_ALL_DAYS, NO_STEP, SORTS, Cursor, Listing
 from leads_service.database.pool import select
 from leads_service.leads.filters import NEXT_STEP, Condition, conditions_of, how_many, selected, where
-from leads_service.leads.record import COLUMNS, LARGE, LEAD_JSON, WEIGHT, lead_by_id
+from leads_service.leads.record import COLUMNS, LARGE, LEAD_JSON, lead_by_id, weight
 
 MAX_PAGE = 16 * 2**20  # bytes of JSON
 # What stands for the JSON of a large lead: this and its sort keys.
@@ -250,7 +250,7 @@ def _fetch(part, parameters, listing, rank="", again=False):
     # The JSON is made outside, so that rows skipped by OFFSET cost none; and none of large leads, so that all of it
     # together is no larger than a page may be.
     largest = min(LARGE, MAX_PAGE // (listing.limit + 1))
-    lead = f"CASE WHEN {WEIGHT} <= {largest} THEN {whole} ELSE {_KEYS} END"
+    lead = f"CASE WHEN {weight(listing.limit + 1)} <= {largest} THEN {whole} ELSE {_KEYS} END"
     return select(f"SELECT {lead}{rank} FROM (SELECT {columns} {part}) AS lead", parameters, again=again).fetchall()
 
 

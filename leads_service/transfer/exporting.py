@@ -14,7 +14,7 @@ from leads_service.contract.lists import Selection
 from leads_service.contract.sentences import Sentence
 from leads_service.database.pool import Database
 from leads_service.leads.filters import conditions_of, selected
-from leads_service.leads.record import COLUMNS, LARGE, LEAD_JSON, WEIGHT
+from leads_service.leads.record import COLUMNS, LARGE, LEAD_JSON, weight
 from leads_service.transfer.files.cells import neutral, protected
 
 _FETCH = 200  # rows held at a time, none of them large
@@ -52,8 +52,8 @@ def export_leads(database: Database, selection: Selection, phone_prefix: str, fo
         fetched = ", ".join(f"CASE WHEN weight <= {LARGE} THEN {cell} END" for cell in shown)
         database.execute_sql(
             f"DECLARE leads_export NO SCROLL CURSOR FOR SELECT id::text, weight > {LARGE}, {fetched} "
-            f"FROM (SELECT {COLUMNS}, {WEIGHT} AS weight FROM {leads} ORDER BY created_at DESC, id DESC) AS leads",
-            parameters)
+            f"FROM (SELECT {COLUMNS}, {weight(_FETCH)} AS weight FROM {leads} ORDER BY created_at DESC, id DESC) "
+            "AS leads", parameters)
         yield from _WRITERS[format](_fetched(database, f"SELECT {', '.join(shown)} FROM leads WHERE id = %s"))
 
 

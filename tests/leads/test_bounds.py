@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from leads_service.leads.record import LARGE, weight
 from real.postgres import sql
 from real.service import ROOT
 
@@ -41,6 +42,16 @@ def test_a_page_ends_early_where_leads_are_large(api, db_url):
         assert len(pages) > 1, query
         assert all(size <= 16 * MIB + 300 for _, size in pages), query
         assert [count for count, _ in walked(api, limit=3, **query)] == [3, 3, 3, 1], query  # any three have room
+
+
+def test_numbers_are_weighed_as_the_text_that_they_become(db_url):
+    adopted(db_url, 1, {"a": [1e308] * 800})
+    (stored, text, of_few, of_many), = sql(db_url, "SELECT pg_column_size(notes), octet_length(notes::text), "
+                                                   f"{weight(11)}, {weight(1001)} FROM leads")
+    assert stored < 16_000 < LARGE < text
+    assert text <= of_few < text + 100
+    assert of_many == LARGE + stored + sql(db_url, "SELECT pg_column_size(activities) + pg_column_size(tags) "
+                                                   "FROM leads")[0][0]  # unread
 
 
 def test_a_lead_larger_than_a_page_has_one_of_its_own(api, db_url):

@@ -4,6 +4,7 @@ import json
 import uuid
 from collections import Counter
 
+from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.problems import PROBLEMS, Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.database.pool import database, first
@@ -25,12 +26,12 @@ OBSTACLES = {
                             "the e-mail of the lead {lead_id} is another lead's"),
 }
 # Clients and companies that were deleted meanwhile would be blank in the lead, had it stayed.
+_LINKED = {"client_id": "clients", "company_id": "companies"}
 _BRING_BACK = f"""
-    INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM (
-        SELECT (jsonb_populate_record(was, jsonb_build_object(
-            'client_id', (SELECT id FROM clients WHERE id = was.client_id),
-            'company_id', (SELECT id FROM companies WHERE id = was.company_id)))).*
-        FROM jsonb_populate_recordset(NULL::leads, (SELECT losers FROM leads_merges WHERE id = %s)) AS was) AS back"""
+    INSERT INTO leads ({COLUMNS}) SELECT {", ".join(
+        f"(SELECT id FROM {_LINKED[column]} WHERE id = was.{column})" if column in _LINKED else column
+        for column in LEAD_COLUMNS)}
+    FROM jsonb_populate_recordset(NULL::leads, (SELECT losers FROM leads_merges WHERE id = %s)) AS was"""
 
 
 def undo_merge(merge_id: uuid.UUID, company_id: uuid.UUID | None) -> list[str]:
