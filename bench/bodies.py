@@ -98,7 +98,8 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
     ("GET", f"/leads/{path}", None) for path in (
         "search/large?limit=1000", "?sort=next_step&limit=1000", "?next_step=later&limit=1000",
         "changes?after={large}&limit=1000", *(f"{LARGE[0]}/{what}" for what in WHAT_BECAME))] + [
-    ("POST", "/leads/import?on_conflict=update", listed("name,email\n", "y,{n}@l.fr\n", 900)),
+    *(("POST", f"/leads/import?on_conflict=update{more}", listed("name,email\n", "y,{n}@l.fr\n", 900))
+      for more in ("&dry_run=true", "")),
     ("POST", f"/leads/{LARGE[900]}/merge", json.dumps({"others": LARGE[901:920]})),
     ("POST", "/leads/merges/{merge}/undo", "{}"),
     *(("POST", f"/leads/{lead}/erase", json.dumps({"reason": "x", "confirm": name, "dry_run": True}))
@@ -159,8 +160,8 @@ PAST = f"""
     CREATE TEMP TABLE back ON COMMIT DROP AS TABLE leads; DELETE FROM leads;
     INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM back"""
 
-# Leads as large as they may be: of as many texts as they can hold, that have been changed; of numbers, which are longer in
-# text than as they are stored; then of as many keys, which take PostgreSQL longest to unpack.
+# Leads as large as they may be: of as many texts as they can hold, that have been changed; of numbers, which are longer
+# in text than as they are stored; then of as many keys, which take PostgreSQL longest to unpack.
 AT_BOUND = f"""
     INSERT INTO leads (id, name, email, notes)
         SELECT id, 'large', n - 1 || '@l.fr', '{{"next_step_date": "2100-01-01"}}' || CASE WHEN n <= 250

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import io
-import re
 import uuid
 from types import SimpleNamespace
 
@@ -17,7 +16,7 @@ from leads_service.database.failures import database_problem, retrying
 from leads_service.database.pool import Database
 from leads_service.leads.filters import of_company, where
 from leads_service.leads.record import CLIENT_IS_OPEN, COLUMNS
-from leads_service.transfer.files.cells import array_literal, json_text
+from leads_service.transfer.files.cells import cells_of, names_of
 from leads_service.transfer.repeats import Met, differences, merged, settle, taken
 from leads_service.transfer.rows import Incoming
 from leads_service.transfer.sources import Fault, Row
@@ -48,9 +47,17 @@ _THERE = f"""
     SELECT id::text, lower(email), coalesce({{met}}, false)
     FROM (SELECT found.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION ALL {_BY_EMAIL}) AS found
           WHERE number <> ALL (%s)) AS found""".replace("{leads}", "leads")
+# Without what may be large until a row gives some of it: copying takes 0.6 ms of a lead that is as large as it may be.
+_MAY_BE_LARGE = {"notes", "activities"}
+_COPIED_FIRST = ", ".join(column for column in LEAD_COLUMNS if column not in _MAY_BE_LARGE)
 _COPY_MET = f"""
-    INSERT INTO leads ({COLUMNS}) SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION {_BY_EMAIL})
-    AS met WHERE {{rows}} ON CONFLICT DO NOTHING""".replace("{leads}", "{real}").replace("{holds}", _HOLDS)
+    INSERT INTO leads ({{columns}}) SELECT {{columns}} FROM (
+        SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION ALL {_BY_EMAIL}) AS met
+        WHERE {{rows}}) AS met
+    ON CONFLICT DO NOTHING""".replace("{leads}", "{real}").replace("{holds}", _HOLDS)
+_COPY_LARGE = f"""
+    UPDATE leads there SET {", ".join(f"{column} = l.{column}" for column in sorted(_MAY_BE_LARGE))}
+    FROM {{real}} l WHERE l.id = there.id"""
 # `adds`: the row adds to what is known, key by key of notes; else it is a copy. Notes are opened once, not
 # for every key: 2000 keys took 60 ms.
 _DIFFERENCES = f"""
@@ -140,6 +147,7 @@ class Writer:
         self._connection = None
         self._tables = ["leads"]
         self._holds = _COPY_HOLDS if dry_run else _HOLDS
+        self._copied = _COPIED_FIRST  # the columns of a dry run's copies
         self._scope = contextlib.ExitStack()
 
     @property
@@ -163,8 +171,8 @@ class Writer:
                                                  "ON n.oid = relnamespace WHERE c.oid = 'leads'::regclass").fetchone()
             self._real = f"{schema}.leads"
             self._tables.append(self._real)
-            for statement in ("CREATE TEMP TABLE leads (LIKE leads INCLUDING DEFAULTS INCLUDING CONSTRAINTS, "
-                              "PRIMARY KEY (id)) ON COMMIT DROP",
+            for statement in ("CREATE TEMP TABLE leads (LIKE leads INCLUDING DEFAULTS INCLUDING CONSTRAINTS "
+                              "INCLUDING STORAGE INCLUDING COMPRESSION, PRIMARY KEY (id)) ON COMMIT DROP",
                               "CREATE UNIQUE INDEX uq_leads_email_lower ON leads (lower(email))"):
                 self._database.execute_sql(statement)
 
@@ -184,6 +192,9 @@ class Writer:
         """Write `batch`; gives {outcome: rows}, and the rows that were refused or skipped although they differ, with
         the reasons. Raises ConflictError, Problem("busy") and database errors."""
         numbered, refused = dict(enumerate(batch)), {}
+        if self._dry_run and self._copied == _COPIED_FIRST and any(each.given & _MAY_BE_LARGE for each in batch):
+            self._database.execute_sql(_COPY_LARGE.format(real=self._real))
+            self._copied = COLUMNS
         for _ in range(_TRIES if batch else 0):
             self._follow_merges(numbered, refused)
             try:
@@ -227,7 +238,7 @@ class Writer:
                     execute(f"ANALYZE (SKIP_LOCKED) {table}")
             self._copy("leads_incoming", {number: each for number, each in batch.items() if number not in refused})
             if self._dry_run:
-                execute(_COPY_MET.format(real=self._real, rows="true"))
+                execute(_COPY_MET.format(real=self._real, columns=self._copied, rows="true"))
             refused = refused | self._orphans(batch)
             keys, there = self._keys(), self._there(refused)
             refused = self._erased(batch, keys, there) | refused
@@ -251,7 +262,7 @@ class Writer:
         return counts, faults
 
     def _copy(self, table, rows):
-        lines = "\n".join(f"{number}\t{_given(each.given)}\t{not each.copy}\t{_columns(each.lead)}"
+        lines = "\n".join(f"{number}\t{names_of(each.given)}\t{not each.copy}\t{cells_of(each.lead)}"
                           for number, each in rows.items())
         self._database.cursor().copy_expert(_COPY.format(table=table), io.StringIO(lines))
 
@@ -341,7 +352,8 @@ class Writer:
             execute("CREATE INDEX ON leads_incoming (number)")
             self._copy("leads_text", {number: each for number, each in batch.items() if number not in refused})
             execute("SET LOCAL leads.keep_updated_at = 'on'")
-            copy_met = _COPY_MET.format(real=self._real, rows="number = step") + ";" if self._dry_run else ""
+            copy_met = _COPY_MET.format(real=self._real, columns=self._copied, rows="number = step") + ";" \
+                if self._dry_run else ""
             execute(_PROBE.format(update=self._update, types=self._types, copy_met=copy_met, leads="leads",
                                   holds=self._holds))
             found = execute("SELECT * FROM leads_refused ORDER BY number").fetchall()
@@ -362,35 +374,3 @@ def _refusal(state, said, constraint, column, table):
     problem = database_problem(SimpleNamespace(pgcode=state, diag=said)) or Problem("validation_failed")
     where = problem.extra.get("field") or {"email_taken": "email", "id_taken": "id"}.get(problem.code, "")
     return Fault(where, problem.code, problem.sentence)
-
-
-_PLACES = {column: place for place, column in enumerate(LEAD_COLUMNS)}
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-_ESCAPED = re.compile(r"[\\\t\n\r]").search
-
-
-def _copied(text):
-    """A text in COPY's text format (PostgreSQL's documentation of COPY)."""
-    return text.translate(_ESCAPES) if _ESCAPED(text) else text
-
-
-def _copied_json(value):
-    return _copied(json_text(value)) if value else "{}" if value == {} else "[]"
-
-
-_TEXT_OF = dict.fromkeys(LEAD_COLUMNS, _copied) | {
-    "tags": lambda tags: _copied(array_literal(tags)), "notes": _copied_json, "activities": _copied_json,
-    **dict.fromkeys(("id", "client_id", "company_id", "interest_level", "created_at", "updated_at"), str)}
-
-
-def _columns(lead):
-    cells = ["\\N"] * len(_PLACES)  # most columns of most leads are null
-    for column, value in lead.items():
-        if value is not None:
-            cells[_PLACES[column]] = _TEXT_OF[column](value)
-    return "\t".join(cells)
-
-
-@functools.lru_cache(1000)  # a file's rows give few different sets of columns
-def _given(columns):
-    return _copied(array_literal(sorted(columns)))

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from leads_service.transfer import importing
 from real.forks import under_way
 from real.postgres import backends, sql
 from real.service import ROOT, flask, until
@@ -160,6 +161,18 @@ def test_a_dry_run_says_the_same_and_writes_nothing(bring, write, db_url, api, o
     real, rejects = bring(path, on_conflict=on_conflict)
     assert (dry, dry_rejects) == (real, rejects)
     assert real.created > 5020
+
+
+def test_a_dry_run_knows_the_notes_that_no_row_gave_yet(bring, write, api, monkeypatch):
+    monkeypatch.setattr(importing, "BATCH", 1)
+    for number in 2, 3:
+        api.make(id=IDS[number], name="there", notes={"a": number}, activities=[{"type": "call"}])
+    path = write("".join(json.dumps({"name": "there"} | row) + "\n" for row in (
+        {"id": IDS[2], "city": "Aix"}, {"id": IDS[3], "city": "Pau"}, {"id": IDS[2], "notes": {"a": 2}},
+        {"id": IDS[3], "notes": {"a": 2}}, {"id": IDS[3], "activities": [{"type": "call"}]})), "rows.ndjson")
+    dry, _ = bring(path, on_conflict="update", dry_run=True)
+    assert dry == bring(path, on_conflict="update")[0]
+    assert counts(dry) == (0, 3, 2, 0)
 
 
 def test_a_dry_run_by_an_operator_says_that_it_was_one(write, db_url):

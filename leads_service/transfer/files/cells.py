@@ -1,7 +1,10 @@
-"""The text of a CSV cell ↔ a field's value."""
+"""The text of a CSV cell ↔ a field's value; and a lead's as PostgreSQL's COPY reads it."""
 
+import functools
 import json
 import re
+
+from leads_service.contract.lead import LEAD_COLUMNS
 
 _encoded = json.JSONEncoder(ensure_ascii=False).encode
 NULLS = ("NULL", "\\N")  # as a whole cell they are null
@@ -86,3 +89,37 @@ def array_literal(items: list[str]) -> str:
 def json_text(value: object) -> str:
     """`value` as JSON text."""
     return _encoded(value)
+
+
+# The text format of COPY, as PostgreSQL's documentation of COPY has it.
+_PLACES = {column: place for place, column in enumerate(LEAD_COLUMNS)}
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_ESCAPED = re.compile(r"[\\\t\n\r]").search
+
+
+def _copied(text):
+    return text.translate(_ESCAPES) if _ESCAPED(text) else text
+
+
+def _copied_json(value):
+    return _copied(json_text(value)) if value else "{}" if value == {} else "[]"
+
+
+_TEXT_OF = dict.fromkeys(LEAD_COLUMNS, _copied) | {
+    "tags": lambda tags: _copied(array_literal(tags)), "notes": _copied_json, "activities": _copied_json,
+    **dict.fromkeys(("id", "client_id", "company_id", "interest_level", "created_at", "updated_at"), str)}
+
+
+def cells_of(lead: dict) -> str:
+    """A lead's columns in the order of LEAD_COLUMNS, as COPY reads them."""
+    cells = ["\\N"] * len(_PLACES)  # most columns of most leads are null
+    for column, value in lead.items():
+        if value is not None:
+            cells[_PLACES[column]] = _TEXT_OF[column](value)
+    return "\t".join(cells)
+
+
+@functools.lru_cache(1000)  # a file's rows give few different sets of columns
+def names_of(columns: frozenset[str]) -> str:
+    """The names of these columns as an array, as COPY reads it."""
+    return _copied(array_literal(sorted(columns)))
