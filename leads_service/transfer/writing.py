@@ -64,15 +64,16 @@ _DIFFERENCES = f"""
     SELECT number, array_remove(ARRAY[{', '.join(
         f"CASE WHEN '{column}' = ANY (given) AND there.{column} IS DISTINCT FROM i.{column} THEN '{column}' END"
         for column in LEAD_COLUMNS)}], NULL) || ARRAY(
-            SELECT 'notes.' || key FROM jsonb_each(new) WHERE value IS DISTINCT FROM old -> key
-            UNION ALL SELECT 'notes.' || key FROM jsonb_object_keys(CASE WHEN NOT adds THEN old END) AS key
-            WHERE NOT new ? key)
+            SELECT 'notes.' || key FROM (
+                SELECT i.notes #> '{{}}' AS new,
+                       CASE jsonb_typeof(there.notes) WHEN 'object' THEN there.notes #> '{{}}' END AS old
+                WHERE 'notes' = ANY (given) OFFSET 0) AS opened
+            CROSS JOIN LATERAL (
+                SELECT key FROM jsonb_each(new) WHERE value IS DISTINCT FROM old -> key
+                UNION ALL SELECT key FROM jsonb_object_keys(CASE WHEN NOT adds THEN old END) AS key
+                WHERE NOT new ? key) AS different)
     FROM unnest(%s, %s::uuid[]) AS pair(number, lead_id) JOIN leads_incoming i USING (number)
-    CROSS JOIN LATERAL (SELECT * FROM leads WHERE id = lead_id LIMIT 1) AS there
-    LEFT JOIN LATERAL (
-        SELECT i.notes #> '{{}}' AS new,
-               CASE jsonb_typeof(there.notes) WHEN 'object' THEN there.notes #> '{{}}' END AS old
-        WHERE 'notes' = ANY (given) OFFSET 0) AS opened ON true"""
+    CROSS JOIN LATERAL (SELECT * FROM leads WHERE id = lead_id LIMIT 1) AS there"""
 _NEW = {column: f"i.{column}" for column in LEAD_COLUMNS} | {
     "notes": "CASE WHEN i.adds THEN there.notes || i.notes ELSE i.notes END"}
 _CHANGES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (i.given) THEN {_NEW[column]} ELSE there.{column} END"
