@@ -80,7 +80,9 @@ def test_patroni_accepts_its_file(tmp_path):
 
 
 def test_nginx_accepts_the_metrics_beside_the_site(tmp_path):
-    text = deployed("nginx.conf", {"/var/log/nginx/": f"{tmp_path}/"}) + deployed("cluster/metrics.conf", {})
+    # nginx tries its addresses, too, and 80 is not everybody's.
+    text = deployed("nginx.conf", {"/var/log/nginx/": f"{tmp_path}/", "listen 80 ": f"listen unix:{tmp_path}/site "})
+    text += deployed("cluster/metrics.conf", {"listen 8001;": f"listen unix:{tmp_path}/metrics;"})
     written(tmp_path, "site.conf", text)
     check("nginx", "-t", "-p", tmp_path, "-c", written(tmp_path, "main.conf", MAIN), "-e", tmp_path / "error.log")
 
