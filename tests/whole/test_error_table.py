@@ -198,6 +198,9 @@ TABLE = {
     "pool full": (patch(city="x"), 503, "unavailable", full),
     "read-only": (patch(city="x"), 503, "unavailable",
                   lambda url, call: database_setting(url, "default_transaction_read_only", "on")),
+    "a unique index of others": (patch(city="x"), 500, "internal", lambda url, call: beside(
+        url, f"UPDATE leads SET city = 'x' WHERE id = '{OTHER}'; CREATE UNIQUE INDEX uq_leads_city ON leads (city)",
+        f"DROP INDEX uq_leads_city; UPDATE leads SET city = NULL WHERE id = '{OTHER}'")),
     "anything else": (patch(city="x"), 500, "internal", lambda url, call: broken(url, "P0001")),
 }
 # What a table of codes must say more than the code.
