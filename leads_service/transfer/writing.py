@@ -39,10 +39,11 @@ _OUTGROWN = """SELECT reltuples <= 0 OR relpages * 4 < pg_relation_size(oid) / c
 _COPY = f"COPY {{table}} (number, given, adds, {COLUMNS}) FROM STDIN"
 # One look-up a row, by LATERAL and LIMIT, whatever the planner thinks of a table that it has never seen.
 _BY_ID = f"(SELECT {COLUMNS} FROM {{leads}} l WHERE l.id = i.id LIMIT 1)"
-_BY_EMAIL = f"(SELECT {COLUMNS} FROM {{leads}} l WHERE {{holds}} LIMIT 1)"
-# migrations/0016_holders.py says why. PostgreSQL would plan anew for each NULL that it is asked.
-_HOLDS = "i.email IS NOT NULL AND l.id = leads_holding(i.email)"
-_COPY_HOLDS = "lower(l.email) = lower(i.email)"  # a dry run's copies of leads are under no row security
+_BY_EMAIL = f"(SELECT {COLUMNS} FROM {{holding}} LIMIT 1)"
+# migrations/0016_holders.py says why. Asked beforehand (OFFSET 0), since PostgreSQL 15 looks into no index, under row
+# security, for what a function makes of another table's value. It would plan anew for each NULL that it is asked.
+_HOLDING = "(SELECT leads_holding(i.email) AS id WHERE i.email IS NOT NULL OFFSET 0) AS held JOIN {leads} l USING (id)"
+_COPY_HOLDING = "{leads} l WHERE lower(l.email) = lower(i.email)"  # copies are under no row security
 _THERE = f"""
     SELECT id::text, lower(email), coalesce({{met}}, false)
     FROM (SELECT found.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION ALL {_BY_EMAIL}) AS found
@@ -54,7 +55,7 @@ _COPY_MET = f"""
     INSERT INTO leads ({{columns}}) SELECT {{columns}} FROM (
         SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION ALL {_BY_EMAIL}) AS met
         WHERE {{rows}}) AS met
-    ON CONFLICT DO NOTHING""".replace("{leads}", "{real}").replace("{holds}", _HOLDS)
+    ON CONFLICT DO NOTHING""".replace("{holding}", _HOLDING).replace("{leads}", "{real}")
 _COPY_LARGE = f"""
     UPDATE leads there SET {", ".join(f"{column} = l.{column}" for column in sorted(_MAY_BE_LARGE))}
     FROM {{real}} l WHERE l.id = there.id"""
@@ -84,11 +85,13 @@ _MERGED = """
     SELECT number, kept::text, coalesce((SELECT {met} FROM {real} WHERE id = kept), false), by_id,
            EXISTS (SELECT FROM leads_merged WHERE email_key = lower(email) AND leads_merged_into(lead_id) = kept)
     FROM (SELECT DISTINCT ON (number) i.number, i.email, by_id, leads_merged_into(m.lead_id) AS kept
-          FROM unnest(%s::integer[], %s::uuid[], %s::text[]) AS i (number, id, email) CROSS JOIN LATERAL (
+          FROM (SELECT *, lower(email) AS key, CASE WHEN email IS NOT NULL THEN leads_holding(email) END AS holder
+                FROM unnest(%s::integer[], %s::uuid[], %s::text[]) AS i (number, id, email) OFFSET 0) AS i
+          CROSS JOIN LATERAL (
               SELECT lead_id, true AS by_id FROM leads_merged WHERE lead_id = i.id
-              UNION ALL SELECT lead_id, false FROM leads_merged WHERE email_key = lower(i.email)) AS m
+              UNION ALL SELECT lead_id, false FROM leads_merged WHERE email_key = i.key) AS m
           WHERE NOT EXISTS (SELECT FROM {real} WHERE id = i.id)
-          AND (by_id OR NOT EXISTS (SELECT FROM {real} WHERE id = leads_holding(i.email)))
+          AND (by_id OR NOT EXISTS (SELECT FROM {real} WHERE id = i.holder))
           AND leads_merged_into(m.lead_id) IS NOT NULL ORDER BY i.number, by_id DESC) AS meant"""
 # migrations/0014_erased.py
 _ERASED = ("SELECT leads_are_erased(array_agg(number), array_agg(id), array_agg(email::text), array_agg(phone::text), "
@@ -150,7 +153,7 @@ class Writer:
         self._dry_run = dry_run
         self._connection = None
         self._tables = ["leads"]
-        self._holds = _COPY_HOLDS if dry_run else _HOLDS
+        self._holding = (_COPY_HOLDING if dry_run else _HOLDING).format(leads="leads")
         self._copied = _COPIED_FIRST  # the columns of a dry run's copies
         self._scope = contextlib.ExitStack()
 
@@ -277,7 +280,7 @@ class Writer:
     def _there(self, refused):
         """The leads that the staged rows meet, by id or by e-mail."""
         met, parameters = where(of_company(self._company_id))
-        rows = self._database.execute_sql(_THERE.format(met=met, holds=self._holds), [*parameters, list(refused)])
+        rows = self._database.execute_sql(_THERE.format(met=met, holding=self._holding), [*parameters, list(refused)])
         return [Met(*row) for row in rows.fetchall()]
 
     def _orphans(self, batch):
@@ -359,7 +362,7 @@ class Writer:
             copy_met = _COPY_MET.format(real=self._real, columns=self._copied, rows="number = step") + ";" \
                 if self._dry_run else ""
             execute(_PROBE.format(update=self._update, types=self._types, copy_met=copy_met, leads="leads",
-                                  holds=self._holds))
+                                  holding=self._holding))
             found = execute("SELECT * FROM leads_refused ORDER BY number").fetchall()
             transaction.rollback()
         faults = {number: _refusal(state, said, constraint, column, table)
