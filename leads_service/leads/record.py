@@ -35,8 +35,8 @@ _ONE = f"SELECT row_to_json(lead)::text FROM (SELECT {COLUMNS} FROM leads WHERE 
 SIZED = {"notes": "jsonb", "activities": "jsonb", "tags": "text[]"}
 LARGEST = 256 * 1024
 LARGE = 64 * 1024  # bytes of JSON; a larger lead is fetched by itself
-_SMALL = 2048
-_LOOKED_AT = 4 * 2**20
+_SMALL = 2048  # bytes stored, of a lead that is not weighed
+_LOOKED_AT = 4 * 2**20  # bytes stored, of all leads of a page whose text is looked at
 _STORED = " + ".join(["coalesce(octet_length(address), 0)", *(f"pg_column_size({column})" for column in SIZED)])
 _COMPRESSION = ", ".join(f"pg_column_compression({column})" for column in SIZED)
 _UNPACKED = " + ".join(f"pg_column_size({column} #> '{{}}')" for column, kind in SIZED.items() if kind == "jsonb")
