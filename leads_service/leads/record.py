@@ -41,6 +41,7 @@ _STORED = " + ".join(["coalesce(octet_length(address), 0)", *(f"pg_column_size({
 _COMPRESSION = ", ".join(f"pg_column_compression({column})" for column in SIZED)
 _UNPACKED = " + ".join(f"pg_column_size({column} #> '{{}}')" for column, kind in SIZED.items() if kind == "jsonb")
 _TEXTS = " + ".join(f"octet_length({column}::text)" for column in SIZED)
+LINKED = {"client_id": "clients", "company_id": "companies"}  # the columns that name a row of the ERP's, and its table
 TRIES = 10  # of a change that meets others' changes of the lead
 TOO_LARGE = Sentence("notes, activities et tags font plus de 256 Kio ensemble.",
                      "notes, activities and tags make more than 256 KiB together.")

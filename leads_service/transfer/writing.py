@@ -15,7 +15,7 @@ from leads_service.contract.sentences import Sentence
 from leads_service.database.failures import database_problem, retrying
 from leads_service.database.pool import Database
 from leads_service.leads.filters import of_company, where
-from leads_service.leads.record import CLIENT_IS_OPEN, COLUMNS
+from leads_service.leads.record import CLIENT_IS_OPEN, COLUMNS, LINKED, SIZED
 from leads_service.transfer.files.cells import cells_of, names_of
 from leads_service.transfer.repeats import Met, differences, merged, settle, taken
 from leads_service.transfer.rows import Incoming
@@ -49,7 +49,7 @@ _THERE = f"""
     FROM (SELECT found.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION ALL {_BY_EMAIL}) AS found
           WHERE number <> ALL (%s)) AS found""".replace("{leads}", "leads")
 # Without what may be large until a row gives some of it: copying takes 0.6 ms of a lead that is as large as it may be.
-_MAY_BE_LARGE = {"notes", "activities"}
+_MAY_BE_LARGE = {column for column, kind in SIZED.items() if kind == "jsonb"}
 _COPIED_FIRST = ", ".join(column for column in LEAD_COLUMNS if column not in _MAY_BE_LARGE)
 _COPY_MET = f"""
     INSERT INTO leads ({{columns}}) SELECT {{columns}} FROM (
@@ -126,7 +126,6 @@ _PROBE = f"""
             END;
         END LOOP;
     END $probe$"""
-_KEYS = {"client_id": "clients", "company_id": "companies"}
 
 
 class ConflictError(ValueError):
@@ -286,7 +285,7 @@ class Writer:
     def _orphans(self, batch):
         """{number: Fault} of the leads whose client or company does not exist, or is not for this company to link."""
         orphans = {}
-        for column, table in _KEYS.items():
+        for column, table in LINKED.items():
             if any(each.lead.get(column) for each in batch.values()):
                 unknown, parameters = f"NOT EXISTS (SELECT 1 FROM {table} WHERE id = i.{column})", []
                 if column == "client_id" and self._company_id:

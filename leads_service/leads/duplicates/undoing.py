@@ -12,7 +12,7 @@ from leads_service.leads.duplicates.merging import WHO
 from leads_service.leads.duplicates.pieces import Pieces, pieces_of
 from leads_service.leads.filters import of_company, where
 from leads_service.leads.past.history import REWRITE
-from leads_service.leads.record import COLUMNS, conflicts_told, lead_by_id, merged_into
+from leads_service.leads.record import COLUMNS, LINKED, conflicts_told, lead_by_id, merged_into
 
 NO_MERGE = Sentence("Fusion introuvable.", "Merge not found.")
 # What may stand in the way; each names the lead that it is about.
@@ -26,10 +26,9 @@ OBSTACLES = {
                             "the e-mail of the lead {lead_id} is another lead's"),
 }
 # Clients and companies that were deleted meanwhile would be blank in the lead, had it stayed.
-_LINKED = {"client_id": "clients", "company_id": "companies"}
 _BRING_BACK = f"""
     INSERT INTO leads ({COLUMNS}) SELECT {", ".join(
-        f"(SELECT id FROM {_LINKED[column]} WHERE id = was.{column})" if column in _LINKED else column
+        f"(SELECT id FROM {LINKED[column]} WHERE id = was.{column})" if column in LINKED else column
         for column in LEAD_COLUMNS)}
     FROM jsonb_populate_recordset(NULL::leads, (SELECT losers FROM leads_merges WHERE id = %s)) AS was"""
 
