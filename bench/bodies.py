@@ -5,9 +5,9 @@
 It makes a PostgreSQL of its own and a service of one worker; each body meets a fresh worker and an empty table. First
 table: the body, its status (504: stopped, with what was done said) and the line to go on from, seconds on the clock,
 the worker's processor seconds and memory at most. Second: the request, its status, seconds on the clock, processor
-seconds of worker and PostgreSQL; the last sixteen are of leads as large as they may be. Exit status 1: a body took over
-15 s or 300 MB, or a request over 0.5 s. With --row-security only the second one, asked by a role that row security
-holds.
+seconds of worker and PostgreSQL; from search/large on, they are of leads as large as they may be. Exit status 1: a body
+took over 15 s or 300 MB, or a request over 0.5 s. With --row-security only the second one, asked by a role that row
+security holds.
 """
 
 import argparse
@@ -100,6 +100,7 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
         "changes?after={large}&limit=1000", *(f"{LARGE[0]}/{what}" for what in WHAT_BECAME))] + [
     *(("POST", f"/leads/import?on_conflict=update{more}", listed("name,email\n", "y,{n}@l.fr\n", 900))
       for more in ("&dry_run=true", "")),
+    ("POST", "/leads/import?on_conflict=update", listed("name,email,notes\n", 'y,{n}@l.fr,"{{""z"":1}}"\n', 280, 600)),
     ("POST", f"/leads/{LARGE[900]}/merge", json.dumps({"others": LARGE[901:920]})),
     ("POST", "/leads/merges/{merge}/undo", "{}"),
     *(("POST", f"/leads/{lead}/erase", json.dumps({"reason": "x", "confirm": name, "dry_run": True}))
