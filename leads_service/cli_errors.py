@@ -11,10 +11,10 @@ from leads_service.access.row_security import RowSecurityError
 from leads_service.contract.problems import Problem, validation_problem
 from leads_service.contract.sentences import in_language
 from leads_service.database.failures import driver_message
+from leads_service.transfer.batches.writing import ConflictError
 from leads_service.transfer.exporting import ExportError
 from leads_service.transfer.importing import ImportStopped
 from leads_service.transfer.sources import SourceError
-from leads_service.transfer.writing import ConflictError
 
 
 @contextlib.contextmanager

@@ -11,9 +11,9 @@ from leads_service.contract.lead import LeadBody
 from leads_service.contract.sentences import Sentence
 from leads_service.database.acting import act_as_import
 from leads_service.database.pool import Database
+from leads_service.transfer.batches.writing import ConflictError, Writer
 from leads_service.transfer.rows import Incoming, Reader
 from leads_service.transfer.sources import NAMED, Fault, Row, Source, SourceError
-from leads_service.transfer.writing import ConflictError, Writer
 
 BATCH = 5000  # rows in a transaction: the longest that another writer of one of them waits
 BATCH_SIZE = 3 * 2**20  # characters of those rows, for the memory's sake

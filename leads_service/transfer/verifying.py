@@ -9,8 +9,8 @@ from leads_service.contract.lead import LEAD_COLUMNS, LeadBody
 from leads_service.contract.vocabulary import parse_uuid
 from leads_service.database.pool import Database
 from leads_service.leads.record import COLUMNS
+from leads_service.transfer.batches.repeats import comparable
 from leads_service.transfer.files.columns import column_of
-from leads_service.transfer.repeats import comparable
 from leads_service.transfer.rows import Reader
 from leads_service.transfer.sources import Fault, Source
 

@@ -8,9 +8,9 @@ import uuid
 import pytest
 
 from leads_service.contract.lead import LeadBody
+from leads_service.transfer.batches.writing import ConflictError
 from leads_service.transfer.importing import import_leads
 from leads_service.transfer.opening import open_source
-from leads_service.transfer.writing import ConflictError
 from real.postgres import connected, sql
 
 ONE, TWO, OURS, THEIRS = (str(uuid.UUID(int=number)) for number in range(1, 5))

@@ -11,9 +11,9 @@ import pytest
 from leads_service.contract.lead import LeadBody
 from leads_service.database.pool import Database
 from leads_service.transfer import importing
+from leads_service.transfer.batches.writing import ConflictError
 from leads_service.transfer.importing import import_leads
 from leads_service.transfer.opening import open_source
-from leads_service.transfer.writing import ConflictError
 from real.postgres import connected, sql
 
 IDS = [f"f3b1a0a2-5b1f-4a57-9c30-3f0b5f3ad{index:03}" for index in range(10)]

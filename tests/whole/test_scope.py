@@ -12,8 +12,9 @@ from leads_service.contract.lead import LeadBody
 from leads_service.contract.lists import SORTS, Selection
 from leads_service.database.pool import reads_from
 from leads_service.leads.filters import conditions_of, selected
-from leads_service.transfer import importing, writing
+from leads_service.transfer.batches.writing import Writer
 from leads_service.transfer.files.reading import read
+from leads_service.transfer.importing import import_leads
 from real.client import Caller
 from real.postgres import connected, sql
 from real.service import service
@@ -383,18 +384,17 @@ def test_a_caller_without_company_sees_all(everybody):
 
 
 def test_an_import_does_not_take_a_lead_back_that_went_to_another_company(url, monkeypatch):
-    update, moved = writing.Writer._change, []
+    update, moved = Writer._change, []
 
     def late(writer, *arguments):
         if not moved:
             moved.append(sql(url, "UPDATE leads SET company_id = %s WHERE id = %s", THEIRS, OUR_LEAD))
         update(writer, *arguments)
-    monkeypatch.setattr(writing.Writer, "_change", late)
-    refused = []
-    lines = io.BytesIO(json.dumps([{"id": OUR_LEAD, "name": "Taken"}]).encode())
+    monkeypatch.setattr(Writer, "_change", late)
+    refused, lines = [], io.BytesIO(json.dumps([{"id": OUR_LEAD, "name": "Taken"}]).encode())
     with connected(url) as own:
-        report = importing.import_leads(own, read(io.BufferedReader(lines)), LeadBody("+33"), uuid.UUID(OURS),
-                                        on_conflict="update", reject=lambda *fault: refused.append(fault))
+        report = import_leads(own, read(io.BufferedReader(lines)), LeadBody("+33"), uuid.UUID(OURS),
+                              on_conflict="update", reject=lambda *fault: refused.append(fault))
     assert moved
     assert sql(url, "SELECT name, company_id::text FROM leads WHERE id = %s", OUR_LEAD) == [("Ours", THEIRS)]
     assert (report.updated, report.rejected, len(refused)) == (0, 1, 1)

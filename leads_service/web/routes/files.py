@@ -10,12 +10,12 @@ from leads_service.contract.problems import Problem, validation_problem
 from leads_service.contract.sentences import Sentence, in_language
 from leads_service.database.failures import database_problem
 from leads_service.database.pool import database, reads_from
+from leads_service.transfer.batches.writing import ConflictError
 from leads_service.transfer.exporting import ExportError, export_leads
 from leads_service.transfer.files.formats import EXPORT_TYPES, IMPORT_TYPES, ExportQuery, ImportQuery
 from leads_service.transfer.files.reading import read
 from leads_service.transfer.importing import ImportStopped, import_leads
 from leads_service.transfer.sources import SourceError
-from leads_service.transfer.writing import ConflictError
 from leads_service.web import replica
 from leads_service.web.answers import company_of_caller, preferred_language
 from leads_service.web.body import bodies

@@ -2,9 +2,7 @@
 
 import contextlib
 import functools
-import io
 import uuid
-from types import SimpleNamespace
 
 import psycopg2
 from peewee import DataError, IntegrityError
@@ -12,12 +10,25 @@ from peewee import DataError, IntegrityError
 from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.problems import PROBLEMS, Problem, unknown_row
 from leads_service.contract.sentences import Sentence
-from leads_service.database.failures import database_problem, retrying
+from leads_service.database.failures import retrying
 from leads_service.database.pool import Database
 from leads_service.leads.filters import of_company, where
-from leads_service.leads.record import CLIENT_IS_OPEN, COLUMNS, LINKED, SIZED
-from leads_service.transfer.files.cells import cells_of, names_of
-from leads_service.transfer.repeats import Met, differences, merged, settle, taken
+from leads_service.leads.record import CLIENT_IS_OPEN, COLUMNS, LINKED
+from leads_service.transfer.batches.probing import probe
+from leads_service.transfer.batches.repeats import Met, differences, merged, settle, taken
+from leads_service.transfer.batches.staging import (
+    BY_EMAIL,
+    BY_ID,
+    CHANGES,
+    COPIED_FIRST,
+    COPY_HOLDING,
+    COPY_MET,
+    HOLDING,
+    INSERT,
+    MAY_BE_LARGE,
+    STAGED,
+    stage,
+)
 from leads_service.transfer.rows import Incoming
 from leads_service.transfer.sources import Fault, Row
 
@@ -28,36 +39,16 @@ _KEPT_BY_ID = Sentence("Ignorée : le lead {id} existe déjà et diffère.",
 _KEPT_BY_EMAIL = Sentence("Ignorée : le lead {id} a déjà cet e-mail.",
                           "Skipped: the lead {id} has this e-mail already.")
 
-# PostgreSQL looks every second whether the service is still there, however that ended.
-_STAGED = """SET LOCAL client_connection_check_interval = '1s';
-             CREATE TEMP TABLE IF NOT EXISTS leads_incoming ON COMMIT DROP AS
-             SELECT 0 AS number, '{}'::text[] AS given, false AS adds, """ + COLUMNS + " FROM leads LIMIT 0"
 # PostgreSQL, planning for the empty table that it last counted, reads the whole one for each row. It would count again
 # in a minute or so; an import is faster.
 _OUTGROWN = """SELECT reltuples <= 0 OR relpages * 4 < pg_relation_size(oid) / current_setting('block_size')::integer
                FROM pg_class WHERE oid = %s::regclass"""
-_COPY = f"COPY {{table}} (number, given, adds, {COLUMNS}) FROM STDIN"
-# One look-up a row, by LATERAL and LIMIT, whatever the planner thinks of a table that it has never seen.
-_BY_ID = f"(SELECT {COLUMNS} FROM {{leads}} l WHERE l.id = i.id LIMIT 1)"
-_BY_EMAIL = f"(SELECT {COLUMNS} FROM {{holding}} LIMIT 1)"
-# migrations/0016_holders.py says why. Asked beforehand (OFFSET 0), since PostgreSQL 15 looks into no index, under row
-# security, for what a function makes of another table's value. It would plan anew for each NULL that it is asked.
-_HOLDING = "(SELECT leads_holding(i.email) AS id WHERE i.email IS NOT NULL OFFSET 0) AS held JOIN {leads} l USING (id)"
-_COPY_HOLDING = "{leads} l WHERE lower(l.email) = lower(i.email)"  # copies are under no row security
 _THERE = f"""
     SELECT id::text, lower(email), coalesce({{met}}, false)
-    FROM (SELECT found.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION ALL {_BY_EMAIL}) AS found
+    FROM (SELECT found.* FROM leads_incoming i CROSS JOIN LATERAL ({BY_ID} UNION ALL {BY_EMAIL}) AS found
           WHERE number <> ALL (%s)) AS found""".replace("{leads}", "leads")
-# Without what may be large until a row gives some of it: copying takes 0.6 ms of a lead that is as large as it may be.
-_MAY_BE_LARGE = {column for column, kind in SIZED.items() if kind == "jsonb"}
-_COPIED_FIRST = ", ".join(column for column in LEAD_COLUMNS if column not in _MAY_BE_LARGE)
-_COPY_MET = f"""
-    INSERT INTO leads ({{columns}}) SELECT {{columns}} FROM (
-        SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL ({_BY_ID} UNION ALL {_BY_EMAIL}) AS met
-        WHERE {{rows}}) AS met
-    ON CONFLICT DO NOTHING""".replace("{holding}", _HOLDING).replace("{leads}", "{real}")
 _COPY_LARGE = f"""
-    UPDATE leads there SET {", ".join(f"{column} = l.{column}" for column in sorted(_MAY_BE_LARGE))}
+    UPDATE leads there SET {", ".join(f"{column} = l.{column}" for column in sorted(MAY_BE_LARGE))}
     FROM {{real}} l WHERE l.id = there.id"""
 # `adds`: the row adds to what is known, key by key of notes; else it is a copy. Notes are opened once (the path of
 # nothing does, no more), not for every key: 2000 keys took 60 ms. And not taken apart, which takes 5 ms of 16,000.
@@ -75,10 +66,6 @@ _DIFFERENCES = f"""
                 WHERE NOT new ? key) AS different)
     FROM unnest(%s, %s::uuid[]) AS pair(number, lead_id) JOIN leads_incoming i USING (number)
     CROSS JOIN LATERAL (SELECT * FROM leads WHERE id = lead_id LIMIT 1) AS there"""
-_NEW = {column: f"i.{column}" for column in LEAD_COLUMNS} | {
-    "notes": "CASE WHEN i.adds THEN there.notes || i.notes ELSE i.notes END"}
-_CHANGES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (i.given) THEN {_NEW[column]} ELSE there.{column} END"
-                     for column in LEAD_COLUMNS if column != "id")
 # Rows that mean a lead that was merged into another one, by its id or else by its e-mail, unless a lead has that
 # itself: that other one, whether it is the importing company's, and whether the row's e-mail was merged into it, too.
 _MERGED = """
@@ -96,38 +83,6 @@ _MERGED = """
 # migrations/0014_erased.py
 _ERASED = ("SELECT leads_are_erased(array_agg(number), array_agg(id), array_agg(email::text), array_agg(phone::text), "
            "%s::uuid) FROM leads_incoming")
-_INSERT = f"INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM leads_incoming WHERE number = "
-# Row after row, to learn which ones PostgreSQL refuses and why: what is done here is taken back. Each row is a
-# subtransaction of the server's, so that a batch of nothing but such rows costs one message.
-_PROBE = f"""
-    DO $probe$
-    DECLARE
-        step integer; lead_id uuid; state text; said text; constraint_name text; column_name text; table_name text;
-    BEGIN
-        FOR step IN SELECT number FROM leads_text ORDER BY number LOOP
-            BEGIN
-                INSERT INTO leads_incoming SELECT number, given, adds, {', '.join(
-                    f'{column}::{{types[{column}]}}' for column in LEAD_COLUMNS)} FROM leads_text WHERE number = step;
-                {{copy_met}}
-                SELECT l.id INTO lead_id FROM leads_incoming i JOIN leads l ON l.id = i.id WHERE number = step;
-                IF lead_id IS NULL THEN
-                    SELECT met.id INTO lead_id FROM leads_incoming i CROSS JOIN LATERAL {_BY_EMAIL} AS met
-                    WHERE number = step;
-                END IF;
-                IF lead_id IS NULL THEN
-                    {_INSERT} step;
-                ELSIF {{update}} THEN
-                    UPDATE leads there SET {_CHANGES} FROM leads_incoming i WHERE number = step AND there.id = lead_id;
-                END IF;
-            EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
-                GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, said = PG_EXCEPTION_DETAIL,
-                    constraint_name = CONSTRAINT_NAME, column_name = COLUMN_NAME, table_name = TABLE_NAME;
-                INSERT INTO leads_refused VALUES (step, state, said, constraint_name, column_name, table_name);
-            END;
-        END LOOP;
-    END $probe$"""
-
-
 class ConflictError(ValueError):
     """A row is there already and `on_conflict` is fail: nothing was written. Has the row and the fault."""
 
@@ -152,8 +107,8 @@ class Writer:
         self._dry_run = dry_run
         self._connection = None
         self._tables = ["leads"]
-        self._holding = (_COPY_HOLDING if dry_run else _HOLDING).format(leads="leads")
-        self._copied = _COPIED_FIRST  # the columns of a dry run's copies
+        self._holding = (COPY_HOLDING if dry_run else HOLDING).format(leads="leads")
+        self._copied = COPIED_FIRST  # the columns of a dry run's copies
         self._scope = contextlib.ExitStack()
 
     @property
@@ -198,7 +153,7 @@ class Writer:
         """Write `batch`; gives {outcome: rows}, and the rows that were refused or skipped although they differ, with
         the reasons. Raises ConflictError, Problem("busy") and database errors."""
         numbered, refused = dict(enumerate(batch)), {}
-        if self._dry_run and self._copied == _COPIED_FIRST and any(each.given & _MAY_BE_LARGE for each in batch):
+        if self._dry_run and self._copied == COPIED_FIRST and any(each.given & MAY_BE_LARGE for each in batch):
             self._database.execute_sql(_COPY_LARGE.format(real=self._real))
             self._copied = COLUMNS
         for _ in range(_TRIES if batch else 0):
@@ -237,14 +192,14 @@ class Writer:
     def _transaction(self, batch, refused):
         execute = self._database.execute_sql
         with self._database.atomic():
-            execute(_STAGED)
+            execute(STAGED)
             execute("TRUNCATE leads_incoming")
             for table in self._tables:
                 if execute(_OUTGROWN, [table]).fetchone()[0]:
                     execute(f"ANALYZE (SKIP_LOCKED) {table}")
-            self._copy("leads_incoming", {number: each for number, each in batch.items() if number not in refused})
+            stage(self._database, {number: each for number, each in batch.items() if number not in refused})
             if self._dry_run:
-                execute(_COPY_MET.format(real=self._real, columns=self._copied, rows="true"))
+                execute(COPY_MET.format(real=self._real, columns=self._copied, rows="true"))
             refused = refused | self._orphans(batch)
             keys, there = self._keys(), self._there(refused)
             refused = self._erased(batch, keys, there) | refused
@@ -256,7 +211,7 @@ class Writer:
                 self._change(settled, batch)
             makers = [target.maker for target in settled.made]
             if makers:
-                execute(f"{_INSERT}ANY (%s) ORDER BY number", (makers,))
+                execute(f"{INSERT}ANY (%s) ORDER BY number", (makers,))
         faults = [(batch[number].row, fault) for number, fault in settled.refused.items()]
         if not self._update:
             faults += [(batch[number].row, Fault("id", "id_taken", _KEPT_BY_ID.format(id=target.id)) if by_id else
@@ -266,11 +221,6 @@ class Writer:
         counts = {"created": len(makers), "updated": updated, "skipped": len(settled.met) - updated,
                   "rejected": len(settled.refused)}
         return counts, faults
-
-    def _copy(self, table, rows):
-        lines = "\n".join(f"{number}\t{names_of(each.given)}\t{not each.copy}\t{cells_of(each.lead)}"
-                          for number, each in rows.items())
-        self._database.cursor().copy_expert(_COPY.format(table=table), io.StringIO(lines))
 
     def _keys(self):
         """{number: e-mail as the unique index has it} of the staged rows."""
@@ -327,7 +277,7 @@ class Writer:
         rows = merged(settled, batch)
         if rows:
             execute("DELETE FROM leads_incoming WHERE number = ANY (%s)", (list(rows),))
-            self._copy("leads_incoming", rows)
+            stage(self._database, rows)
         changed = [target for target in settled.targets if target.maker is None and target.changers]
         if not changed:
             return
@@ -337,7 +287,7 @@ class Writer:
         # The company once more: the lead may have gone to another since it was looked for.
         company_id = self._company_id and str(self._company_id)
         made = execute(
-            f"UPDATE leads there SET {_CHANGES} FROM leads_incoming i "
+            f"UPDATE leads there SET {CHANGES} FROM leads_incoming i "
             "JOIN unnest(%s, %s::uuid[]) AS pair(number, lead_id) USING (number) WHERE there.id = lead_id "
             "AND (%s::uuid IS NULL OR there.company_id = %s::uuid)",
             ([target.last for target in changed], [target.id for target in changed], company_id, company_id)).rowcount
@@ -346,37 +296,12 @@ class Writer:
 
     def _probe(self, batch, refused):
         """{number: Fault} of the rows that PostgreSQL refuses."""
-        execute = self._database.execute_sql
-        with self._database.atomic() as transaction:
-            execute(_STAGED)
-            execute("TRUNCATE leads_incoming")
-            columns = ", ".join(f"{column} text" for column in LEAD_COLUMNS)
-            execute(f"CREATE TEMP TABLE leads_text (number integer PRIMARY KEY, given text[], adds boolean, {columns}) "
-                    "ON COMMIT DROP")
-            execute("CREATE TEMP TABLE leads_refused (number integer, state text, said text, constraint_name text, "
-                    "column_name text, table_name text) ON COMMIT DROP")
-            execute("CREATE INDEX ON leads_incoming (number)")
-            self._copy("leads_text", {number: each for number, each in batch.items() if number not in refused})
-            execute("SET LOCAL leads.keep_updated_at = 'on'")
-            copy_met = _COPY_MET.format(real=self._real, columns=self._copied, rows="number = step") + ";" \
-                if self._dry_run else ""
-            execute(_PROBE.format(update=self._update, types=self._types, copy_met=copy_met, leads="leads",
-                                  holding=self._holding))
-            found = execute("SELECT * FROM leads_refused ORDER BY number").fetchall()
-            transaction.rollback()
-        faults = {number: _refusal(state, said, constraint, column, table)
-                  for number, state, said, constraint, column, table in found}
+        copy_met = COPY_MET.format(real=self._real, columns=self._copied, rows="number = step") + ";" \
+            if self._dry_run else ""
+        faults = probe(self._database, {number: each for number, each in batch.items() if number not in refused},
+                       update=self._update, types=self._types, holding=self._holding, copy_met=copy_met)
         if self._on_conflict == "fail":
             for number, fault in faults.items():
                 if fault.code.endswith("_taken"):
                     raise ConflictError(batch[number].row, fault)
         return faults
-
-
-def _refusal(state, said, constraint, column, table):
-    """The Fault of a row that PostgreSQL refused, by what it said."""
-    said = SimpleNamespace(constraint_name=constraint, column_name=column or None, table_name=table,
-                           message_detail=said)
-    problem = database_problem(SimpleNamespace(pgcode=state, diag=said)) or Problem("validation_failed")
-    where = problem.extra.get("field") or {"email_taken": "email", "id_taken": "id"}.get(problem.code, "")
-    return Fault(where, problem.code, problem.sentence)

@@ -1,0 +1,1 @@
+"""Batches of leads: what their rows mean together, and how they get into the table."""
