@@ -100,7 +100,12 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
         "changes?after={large}&limit=1000", *(f"{LARGE[0]}/{what}" for what in WHAT_BECAME))] + [
     *(("POST", f"/leads/import?on_conflict=update{more}", listed("name,email\n", "y,{n}@l.fr\n", 900))
       for more in ("&dry_run=true", "")),
-    ("POST", "/leads/import?on_conflict=update", listed("name,email,notes\n", 'y,{n}@l.fr,"{{""z"":1}}"\n', 280, 600)),
+    *(("POST", f"/leads/import?on_conflict=update{more}", listed("name,email,notes\n", line, count, first))
+      for more in ("&dry_run=true", "") for line, count, first in (
+          ('y,{n}@l.fr,"{{""z"":1}}"\n', 280, 600), ('y,{n}@m.fr,"{{""z"":1}}"\n', 400, 0))),
+    ("POST", "/leads/import?on_conflict=update", "id,name,notes\n" + "".join(
+        f'{lead},y,"{{""q"":1}}"\n' for lead in LARGE[700:850])),
+    ("POST", "/leads/import?on_conflict=update", listed("name,email,tags\n", "y,{n}@l.fr,z\n", 500, 500)),
     ("POST", f"/leads/{LARGE[900]}/merge", json.dumps({"others": LARGE[901:920]})),
     ("POST", "/leads/merges/{merge}/undo", "{}"),
     *(("POST", f"/leads/{lead}/erase", json.dumps({"reason": "x", "confirm": name, "dry_run": True}))
@@ -162,7 +167,8 @@ PAST = f"""
     INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM back"""
 
 # Leads as large as they may be: of as many texts as they can hold, that have been changed; of numbers, which are longer
-# in text than as they are stored; then of as many keys, which take PostgreSQL longest to unpack.
+# in text than as they are stored; then of as many keys, which take PostgreSQL longest to unpack. And 400 that are as
+# large as an import of 10 kB has room for.
 AT_BOUND = f"""
     INSERT INTO leads (id, name, email, notes)
         SELECT id, 'large', n - 1 || '@l.fr', '{{"next_step_date": "2100-01-01"}}' || CASE WHEN n <= 250
@@ -170,6 +176,9 @@ AT_BOUND = f"""
             THEN jsonb_build_object('a', array_fill(1e308, ARRAY[830])) ELSE keys END
         FROM (SELECT json_object_agg(k, k)::jsonb AS keys FROM generate_series(1, 16000) AS k) AS made,
         unnest('{{{",".join(LARGE)}}}'::uuid[]) WITH ORDINALITY AS large (id, n);
+    INSERT INTO leads (name, email, notes) SELECT 'middling', n || '@m.fr', keys
+        FROM (SELECT json_object_agg(k, k)::jsonb AS keys FROM generate_series(1, 800) AS k) AS made,
+        generate_series(0, 399) AS n;
     UPDATE leads SET notes = notes || '{{"b": 0}}' WHERE id = ANY ('{{{",".join(LARGE[:250])}}}');
     DO $$BEGIN FOR n IN 1..70 LOOP
         UPDATE leads SET notes = notes || jsonb_build_object('b', n) WHERE id = '{LARGE[0]}'; END LOOP; END$$"""

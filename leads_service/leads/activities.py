@@ -8,17 +8,10 @@ from marshmallow import ValidationError
 from psycopg2.extras import Json
 
 from leads_service.contract.fields import Moment
+from leads_service.contract.lead import TOO_LARGE
 from leads_service.contract.problems import Problem, validation_problem
 from leads_service.database.pool import database, first, select, write
-from leads_service.leads.record import (
-    LARGEST,
-    LEAD_JSON,
-    TOO_LARGE,
-    TRIES,
-    in_version,
-    is_lead,
-    is_version,
-)
+from leads_service.leads.record import LARGEST, LEAD_JSON, TRIES, in_version, is_lead, is_version
 
 # Of an adopted lead it may be no list.
 _LIST = "CASE jsonb_typeof(activities) WHEN 'array' THEN activities ELSE '[]' END"

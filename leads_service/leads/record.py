@@ -13,9 +13,10 @@ from collections.abc import Collection
 
 from peewee import SQL, IntegrityError
 
-from leads_service.contract.lead import LEAD_COLUMNS
+from leads_service.contract.lead import LEAD_COLUMNS, TOO_LARGE
 from leads_service.contract.problems import LEAD_NOT_FOUND, PROBLEMS, Problem, unknown_row, validation_problem
 from leads_service.contract.sentences import Sentence
+from leads_service.contract.sizes import MAX_BYTES
 from leads_service.database.failures import database_problem
 from leads_service.database.pool import database, first, select, write
 from leads_service.database.tables import Lead
@@ -33,18 +34,16 @@ _ONE = f"SELECT row_to_json(lead)::text FROM (SELECT {COLUMNS} FROM leads WHERE 
 # The columns that may be large, with their types; LARGEST bytes together. Leads of before, or of others who write to
 # the table, may be larger.
 SIZED = {"notes": "jsonb", "activities": "jsonb", "tags": "text[]"}
-LARGEST = 256 * 1024
+LARGEST = MAX_BYTES
 LARGE = 64 * 1024  # bytes of JSON; a larger lead is fetched by itself
 _SMALL = 2048  # bytes stored, of a lead that is not weighed
 _LOOKED_AT = 4 * 2**20  # bytes stored, of all leads of a page whose text is looked at
 _STORED = " + ".join(["coalesce(octet_length(address), 0)", *(f"pg_column_size({column})" for column in SIZED)])
 _COMPRESSION = ", ".join(f"pg_column_compression({column})" for column in SIZED)
-_UNPACKED = " + ".join(f"pg_column_size({column} #> '{{}}')" for column, kind in SIZED.items() if kind == "jsonb")
+UNPACKED = " + ".join(f"pg_column_size({column} #> '{{}}')" for column, kind in SIZED.items() if kind == "jsonb")
 _TEXTS = " + ".join(f"octet_length({column}::text)" for column in SIZED)
 LINKED = {"client_id": "clients", "company_id": "companies"}  # the columns that name a row of the ERP's, and its table
 TRIES = 10  # of a change that meets others' changes of the lead
-TOO_LARGE = Sentence("notes, activities et tags font plus de 256 Kio ensemble.",
-                     "notes, activities and tags make more than 256 KiB together.")
 
 ANOTHER_COMPANY = Sentence("Le lead serait celui d'une autre société.", "The lead would be another company's.")
 # Whether a caller of the company (the parameter) may link the client, an SQL expression: migrations/0007_callers.py.
@@ -248,7 +247,7 @@ def weight(leads: int) -> str:
     """
     most = min(LARGE // 2, _LOOKED_AT // leads)
     return (f"(CASE WHEN {_STORED} <= {_SMALL} AND coalesce({_COMPRESSION}) IS NULL THEN 0 "
-            f"WHEN {_STORED} > {most} OR {_UNPACKED} > {most} THEN {LARGE} + {_STORED} "
+            f"WHEN {_STORED} > {most} OR {UNPACKED} > {most} THEN {LARGE} + {_STORED} "
             f"ELSE coalesce(octet_length(address), 0) + {_TEXTS} END)")
 
 

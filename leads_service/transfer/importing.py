@@ -1,6 +1,7 @@
 """Leads out of a source into the table, batch by batch."""
 
 import contextvars
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from leads_service.contract.lead import LeadBody
+from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.database.acting import act_as_import
 from leads_service.database.pool import Database
@@ -22,6 +24,8 @@ _LOOK = 0.25  # seconds between two looks at whether the import is to go on
 
 _DONE = Sentence("Fait jusque-là : {created} créés, {updated} mis à jour ; reprenez à la ligne {line}.",
                  "Done so far: {created} created, {updated} updated; go on from line {line}.")
+_NO_ROOM = Sentence("Les leads que ce fichier complète sont trop volumineux pour un seul import.",
+                    "The leads that this file adds to are too large for one import.")
 _NOTHING = Sentence("Rien n'a été écrit.", "Nothing was written.")
 
 
@@ -69,7 +73,7 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
                  on_conflict: str = "skip", dry_run: bool = False, defaults: dict[str, str] | None = None,
                  words: dict[str, str] | None = None, reject: Callable[[Row, Fault], None],
                  progress: Callable[[Report], None] = lambda report: None,
-                 demand: Callable[[float], None] = lambda beside: None) -> Report:
+                 demand: Callable[[float], None] = lambda beside: None, room: float = math.inf) -> Report:
     """Write the leads of `source`, those of the company (None: of any); the rules of the API judge each.
 
     A lead that is there already, by id or else by e-mail, is skipped, updated, or (`fail`) ends the import with
@@ -79,10 +83,11 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
 
     `demand(beside)` is asked several times a second and raises what is to end the import; so may a signal. `beside` is
     the processor time, in seconds, that was used in another thread than the one that asks. The statement under way is
-    then cancelled. Raises SourceError, ConflictError, and ImportStopped for every other end.
+    then cancelled. `room` ends it, too: see Writer. Raises SourceError, ConflictError, and ImportStopped for every
+    other end.
     """
     reader = Reader(source, rules, defaults or {}, company_id, words)
-    writer = Writer(database, on_conflict, dry_run, company_id)
+    writer = Writer(database, on_conflict, dry_run, company_id, room)
     report = Report(reader=reader, run=None if dry_run else uuid.uuid4())
     line = 1  # of the first row that is not settled
     beside = 0.0
@@ -99,12 +104,17 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
         nonlocal line
         counts, refused = result(future)
         line = end
+        if writer.rest:
+            line = writer.rest.line
+            faults = [(row, fault) for row, fault in faults if row.line < line]
         report.rejected += len(faults)
         for outcome, count in counts.items():
             setattr(report, outcome, getattr(report, outcome) + count)
         for row, fault in sorted(faults + refused, key=lambda each: each[0].line):
             reject(row, fault)
         progress(report)
+        if writer.rest:
+            raise Problem("timeout", _NO_ROOM)
 
     # The database writes one batch while the next one is read: each of the two has a processor to itself.
     with ThreadPoolExecutor(1) as thread:
@@ -125,18 +135,20 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
         under_way = begin(writer.begin)
         try:
             result(under_way)
-            for batch, faults, end in _batches(source.rows, reader, look):
-                if before:
-                    settle(*before)
-                under_way = begin(writer.write, batch)
-                before = (under_way, faults, end)
-            settle(*before)
-        except SourceError as error:
+            broken = None
+            try:
+                for batch, faults, end in _batches(source.rows, reader, look):
+                    if before:
+                        settle(*before)
+                    under_way = begin(writer.write, batch)
+                    before = (under_way, faults, end)
+            except SourceError as error:
+                broken = error
             if before:
                 settle(*before)
-            failure = error
-            raise
-        except ConflictError as error:
+            if broken:
+                raise broken
+        except (SourceError, ConflictError) as error:
             failure = error
             raise
         except BaseException as error:

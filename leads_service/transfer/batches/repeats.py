@@ -5,7 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from leads_service.contract.lead import TOO_LARGE
 from leads_service.contract.problems import PROBLEMS
+from leads_service.contract.sizes import json_sizes
+from leads_service.leads.record import LARGEST, SIZED
 from leads_service.transfer.rows import Incoming
 from leads_service.transfer.sources import Fault
 
@@ -114,6 +117,36 @@ def settle(batch: dict[int, Incoming], keys: dict[int, str | None], there: Itera
         else:
             settled.met.append(Meeting(number, target, found_by_id))
     return settled
+
+
+def oversized(settled: Settled, batch: dict[int, Incoming], sizes: dict[int, tuple[dict, dict]]) -> dict[int, Fault]:
+    """{number: Fault} of the rows that would make their lead larger than it may be, and larger than it was.
+
+    `sizes` are those of the lead of the table that a row meets, {column of SIZED: bytes}: before this row, and after
+    this row alone. A key of notes that several rows of the batch give counts as often as it is given.
+    """
+    refused, now = {}, {}
+    for number, target, _ in settled.met:
+        row = batch[number]
+        large = row.given & SIZED.keys()
+        if not large:
+            continue
+        if target.id not in now and target.maker is None:
+            before, after = sizes[number]
+        else:
+            before = now.get(target.id) or _sizes_of(batch[target.maker], SIZED)
+            after = before | _sizes_of(row, large)
+            if "notes" in large and not row.copy:
+                after["notes"] += before["notes"]
+        if LARGEST < sum(after.values()) > sum(before.values()):
+            refused[number] = Fault("; ".join(filter(large.__contains__, SIZED)), "validation_failed", TOO_LARGE)
+        else:
+            now[target.id] = after
+    return refused
+
+
+def _sizes_of(incoming, columns):
+    return {column: max(json_sizes(incoming.lead[column])) for column in columns}
 
 
 def differences(settled: Settled, batch: dict[int, Incoming], differing: dict[int, set[str]], *,

@@ -28,10 +28,12 @@ COPY_MET = f"""
         SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL ({BY_ID} UNION ALL {BY_EMAIL}) AS met
         WHERE {{rows}}) AS met
     ON CONFLICT DO NOTHING""".replace("{holding}", HOLDING).replace("{leads}", "{real}")
-_NEW = {column: f"i.{column}" for column in LEAD_COLUMNS} | {
-    "notes": "CASE WHEN i.adds THEN there.notes || i.notes ELSE i.notes END"}
-CHANGES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (i.given) THEN {_NEW[column]} ELSE there.{column} END"
-                     for column in LEAD_COLUMNS if column != "id")
+# What a row makes of the lead that is there, by column.
+NEW = {column: f"CASE WHEN '{column}' = ANY (i.given) THEN i.{column} ELSE there.{column} END"
+       for column in LEAD_COLUMNS}
+NEW["notes"] = ("CASE WHEN NOT 'notes' = ANY (i.given) THEN there.notes WHEN i.adds THEN there.notes || i.notes "
+                "ELSE i.notes END")
+CHANGES = ", ".join(f"{column} = {NEW[column]}" for column in LEAD_COLUMNS if column != "id")
 INSERT = f"INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM leads_incoming WHERE number = "
 
 

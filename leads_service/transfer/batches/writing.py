@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import math
 import uuid
+from collections import Counter
 
 import psycopg2
 from peewee import DataError, IntegrityError
@@ -13,9 +15,9 @@ from leads_service.contract.sentences import Sentence
 from leads_service.database.failures import retrying
 from leads_service.database.pool import Database
 from leads_service.leads.filters import of_company, where
-from leads_service.leads.record import CLIENT_IS_OPEN, COLUMNS, LINKED
+from leads_service.leads.record import CLIENT_IS_OPEN, COLUMNS, LINKED, SIZED, UNPACKED
 from leads_service.transfer.batches.probing import probe
-from leads_service.transfer.batches.repeats import Met, differences, merged, settle, taken
+from leads_service.transfer.batches.repeats import Met, differences, merged, oversized, settle, taken
 from leads_service.transfer.batches.staging import (
     BY_EMAIL,
     BY_ID,
@@ -26,12 +28,14 @@ from leads_service.transfer.batches.staging import (
     HOLDING,
     INSERT,
     MAY_BE_LARGE,
+    NEW,
     STAGED,
     stage,
 )
 from leads_service.transfer.rows import Incoming
 from leads_service.transfer.sources import Fault, Row
 
+_MORE_ROOM = 256  # bytes of leads for a character of a row
 _TRIES = 4  # of a batch whose leads other writers make, change or remove meanwhile
 
 _KEPT_BY_ID = Sentence("Ignorée : le lead {id} existe déjà et diffère.",
@@ -43,10 +47,13 @@ _KEPT_BY_EMAIL = Sentence("Ignorée : le lead {id} a déjà cet e-mail.",
 # in a minute or so; an import is faster.
 _OUTGROWN = """SELECT reltuples <= 0 OR relpages * 4 < pg_relation_size(oid) / current_setting('block_size')::integer
                FROM pg_class WHERE oid = %s::regclass"""
+_GIVES_LARGE = f"given && ARRAY{list(SIZED)}"
+# The leads that rows meet; of those that a row gives something large, how many bytes that is now, unpacked.
 _THERE = f"""
-    SELECT id::text, lower(email), coalesce({{met}}, false)
-    FROM (SELECT found.* FROM leads_incoming i CROSS JOIN LATERAL ({BY_ID} UNION ALL {BY_EMAIL}) AS found
-          WHERE number <> ALL (%s)) AS found""".replace("{leads}", "leads")
+    SELECT id::text, lower(email), own, number, CASE WHEN own AND {_GIVES_LARGE} THEN {{unpacked}} ELSE 0 END
+    FROM (SELECT found.*, number, given FROM leads_incoming i
+          CROSS JOIN LATERAL ({BY_ID} UNION ALL {BY_EMAIL}) AS found WHERE number <> ALL (%s)) AS found
+    CROSS JOIN LATERAL (SELECT coalesce({{met}}, false) AS own) AS company""".replace("{leads}", "leads")
 _COPY_LARGE = f"""
     UPDATE leads there SET {", ".join(f"{column} = l.{column}" for column in sorted(MAY_BE_LARGE))}
     FROM {{real}} l WHERE l.id = there.id"""
@@ -66,6 +73,13 @@ _DIFFERENCES = f"""
                 WHERE NOT new ? key) AS different)
     FROM unnest(%s, %s::uuid[]) AS pair(number, lead_id) JOIN leads_incoming i USING (number)
     CROSS JOIN LATERAL (SELECT * FROM leads WHERE id = lead_id LIMIT 1) AS there"""
+# The bytes of each column of SIZED, of leads of which rows give one: as they are, and as each row by itself makes them.
+_BYTES = ", ".join(f"coalesce(octet_length(({{{column}}})::text), 0)" for column in SIZED)
+_SIZES = f"""
+    SELECT number, ARRAY[{_BYTES.format(**{column: f"there.{column}" for column in SIZED})}],
+           ARRAY[{_BYTES.format(**NEW)}]
+    FROM unnest(%s, %s::uuid[]) AS pair(number, lead_id) JOIN leads_incoming i USING (number)
+    LEFT JOIN LATERAL (SELECT * FROM leads WHERE id = lead_id LIMIT 1) AS there ON true WHERE {_GIVES_LARGE}"""
 # Rows that mean a lead that was merged into another one, by its id or else by its e-mail, unless a lead has that
 # itself: that other one, whether it is the importing company's, and whether the row's e-mail was merged into it, too.
 _MERGED = """
@@ -97,9 +111,17 @@ class _Raced(Exception):
 
 
 class Writer:
-    """Writes batches; all of its methods but `cancel` run in one thread, whose connection it uses."""
+    """Writes batches; all of its methods but `cancel` run in one thread, whose connection it uses.
 
-    def __init__(self, database: Database, on_conflict: str, dry_run: bool, company_id: uuid.UUID | None):
+    `room` is how many bytes of what may be large of leads the rows may meet with such values of their own; each
+    character of a row makes room for _MORE_ROOM more. `rest` is the first row that there was no room for: neither it
+    nor those behind it are written.
+    """
+
+    def __init__(self, database: Database, on_conflict: str, dry_run: bool, company_id: uuid.UUID | None,
+                 room: float = math.inf):
+        self._room = room
+        self.rest = None
         self._company_id = company_id
         self._database = database
         self._on_conflict = on_conflict
@@ -153,7 +175,7 @@ class Writer:
         """Write `batch`; gives {outcome: rows}, and the rows that were refused or skipped although they differ, with
         the reasons. Raises ConflictError, Problem("busy") and database errors."""
         numbered, refused = dict(enumerate(batch)), {}
-        if self._dry_run and self._copied == COPIED_FIRST and any(each.given & MAY_BE_LARGE for each in batch):
+        if self._dry_run and self._copied == COPIED_FIRST and any(each.given & SIZED.keys() for each in batch):
             self._database.execute_sql(_COPY_LARGE.format(real=self._real))
             self._copied = COLUMNS
         for _ in range(_TRIES if batch else 0):
@@ -200,10 +222,12 @@ class Writer:
             stage(self._database, {number: each for number, each in batch.items() if number not in refused})
             if self._dry_run:
                 execute(COPY_MET.format(real=self._real, columns=self._copied, rows="true"))
-            refused = refused | self._orphans(batch)
-            keys, there = self._keys(), self._there(refused)
+            there, weights = self._there(refused)
+            room = self._make_room(batch, weights)
+            refused = {number: fault for number, fault in refused.items() if number in batch} | self._orphans(batch)
+            keys = self._keys()
             refused = self._erased(batch, keys, there) | refused
-            settled = settle(batch, keys, there, refused, update=self._update)
+            settled = self._settled(batch, keys, there, refused)
             if self._on_conflict == "fail":
                 self._demand_no_conflict(batch, settled)
             different = differences(settled, batch, self._differing(settled), update=self._update)
@@ -217,6 +241,7 @@ class Writer:
             faults += [(batch[number].row, Fault("id", "id_taken", _KEPT_BY_ID.format(id=target.id)) if by_id else
                         Fault("email", "email_taken", _KEPT_BY_EMAIL.format(id=target.id)))
                        for number, target, by_id in different]
+        self._room = room
         updated = len(different) if self._update else 0
         counts = {"created": len(makers), "updated": updated, "skipped": len(settled.met) - updated,
                   "rejected": len(settled.refused)}
@@ -227,10 +252,43 @@ class Writer:
         return dict(self._database.execute_sql("SELECT number, lower(email) FROM leads_incoming").fetchall())
 
     def _there(self, refused):
-        """The leads that the staged rows meet, by id or by e-mail."""
+        """The leads that the staged rows meet, by id or by e-mail, and {number: bytes} of what _THERE weighs."""
         met, parameters = where(of_company(self._company_id))
-        rows = self._database.execute_sql(_THERE.format(met=met, holding=self._holding), [*parameters, list(refused)])
-        return [Met(*row) for row in rows.fetchall()]
+        rows = self._database.execute_sql(_THERE.format(met=met, holding=self._holding, unpacked=UNPACKED),
+                                          [list(refused), *parameters])
+        there, weights = [], Counter()
+        for *met, number, weight in rows.fetchall():
+            there.append(Met(*met))
+            weights[number] += weight
+        return there, weights
+
+    def _make_room(self, batch, weights):
+        """Take the rows that there is no room for out of the batch; the room that is left behind the others."""
+        room = self._room
+        for number in sorted(batch):
+            room += _MORE_ROOM * sum(map(len, batch[number].row.original))
+            if weights[number] and room <= 0:
+                self._database.execute_sql("DELETE FROM leads_incoming WHERE number >= %s", [number])
+                self.rest = batch[number].row
+                for late in [each for each in batch if each >= number]:
+                    del batch[late]
+                return room
+            room -= weights[number]
+        return room
+
+    def _settled(self, batch, keys, there, refused):
+        """The batch, settled, without the rows that would make a lead larger than it may be."""
+        for _ in range(_TRIES):
+            settled = settle(batch, keys, there, refused, update=self._update)
+            if not self._update:
+                return settled
+            too_large = oversized(settled, batch, {number: [dict(zip(SIZED, of, strict=True)) for of in sizes]
+                                                   for number, *sizes in self._asked_of_met(_SIZES, settled)})
+            if not too_large:
+                return settled
+            # A row that is refused may have changed whom the rows behind it mean.
+            refused = refused | too_large
+        raise _Raced
 
     def _orphans(self, batch):
         """{number: Fault} of the leads whose client or company does not exist, or is not for this company to link."""
@@ -263,14 +321,15 @@ class Writer:
             raise ConflictError(batch[number].row, fault)
 
     def _differing(self, settled):
-        pairs = [(number, target.id) for number, target, _ in settled.met if target.maker is None]
-        if not pairs:
-            return {}
-        rows = self._database.execute_sql(_DIFFERENCES, [*map(list, zip(*pairs, strict=True))]).fetchall()
-        found = {number: set(parts) for number, parts in rows}
-        if len(found) < len(pairs):
+        found = {number: set(parts) for number, parts in self._asked_of_met(_DIFFERENCES, settled)}
+        if any(target.maker is None and number not in found for number, target, _ in settled.met):
             raise _Raced
         return found
+
+    def _asked_of_met(self, statement, settled):
+        """What the statement gives for the rows that meet a lead of the table."""
+        pairs = [(number, target.id) for number, target, _ in settled.met if target.maker is None]
+        return self._database.execute_sql(statement, [*map(list, zip(*pairs, strict=True))]).fetchall() if pairs else []
 
     def _change(self, settled, batch):
         execute = self._database.execute_sql

@@ -30,6 +30,8 @@ MAX_REJECTS = 1000  # named in one answer; all of them are counted
 IMPORT_TIMEOUT = 40
 # Seconds of the processor, for which other requests wait. 10 MB of 40,000 leads with all their columns take 7 to 13.
 IMPORT_PROCESSOR_TIME = 13
+# Bytes of the large leads that a file adds to. PostgreSQL takes 30 to 80 ms to write a MB of them and their history.
+IMPORT_ROOM = 3 * 2**20
 _EXPORT_QUERY = ExportQuery()
 _IMPORT_QUERY = ImportQuery()
 _FILE = {media_type: {"description": "A file of leads; what it is, its bytes tell."} for media_type in IMPORT_TYPES}
@@ -88,7 +90,7 @@ def import_():
         with contextlib.closing(read(Watched(file, demand), charset)) as source:
             report = import_leads(database, source, forms.create, company_of_caller(), words=options["map"],
                                   on_conflict=options["on_conflict"], dry_run=options["dry_run"] == "true",
-                                  reject=reject, demand=demand)
+                                  reject=reject, demand=demand, room=IMPORT_ROOM)
     except SourceError as error:
         raise validation_problem({"body": [error.sentence]}) from error
     except ConflictError as error:
