@@ -169,10 +169,11 @@ def test_a_dry_run_knows_the_notes_that_no_row_gave_yet(bring, write, api, monke
         api.make(id=IDS[number], name="there", notes={"a": number}, activities=[{"type": "call"}])
     path = write("".join(json.dumps({"name": "there"} | row) + "\n" for row in (
         {"id": IDS[2], "city": "Aix"}, {"id": IDS[3], "city": "Pau"}, {"id": IDS[2], "notes": {"a": 2}},
-        {"id": IDS[3], "notes": {"a": 2}}, {"id": IDS[3], "activities": [{"type": "call"}]})), "rows.ndjson")
+        {"id": IDS[3], "notes": {"a": 2}}, {"id": IDS[3], "activities": [{"type": "call"}]},
+        {"id": IDS[3], "notes": {"a": 2}})), "rows.ndjson")
     dry, _ = bring(path, on_conflict="update", dry_run=True)
     assert dry == bring(path, on_conflict="update")[0]
-    assert counts(dry) == (0, 3, 2, 0)
+    assert counts(dry) == (0, 3, 3, 0)
 
 
 def test_a_dry_run_by_an_operator_says_that_it_was_one(write, db_url):

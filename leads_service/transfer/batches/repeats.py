@@ -25,6 +25,15 @@ class Met(NamedTuple):
     own: bool
 
 
+class Sizes(NamedTuple):
+    """How large a lead of the table and a row that means it are, {column of SIZED: bytes}; and, where both may be too
+    much, the bytes of the lead's notes once the row has added to them."""
+
+    lead: dict[str, int]
+    row: dict[str, int]
+    together: int | None
+
+
 @dataclass
 class Target:
     """A lead that rows of the batch mean: where it comes from, and what has become of it so far.
@@ -119,34 +128,33 @@ def settle(batch: dict[int, Incoming], keys: dict[int, str | None], there: Itera
     return settled
 
 
-def oversized(settled: Settled, batch: dict[int, Incoming], sizes: dict[int, tuple[dict, dict]]) -> dict[int, Fault]:
+def oversized(settled: Settled, batch: dict[int, Incoming], sizes: dict[int, Sizes]) -> dict[int, Fault]:
     """{number: Fault} of the rows that would make their lead larger than it may be, and larger than it was.
 
-    `sizes` are those of the lead of the table that a row meets, {column of SIZED: bytes}: before this row, and after
-    this row alone. A key of notes that several rows of the batch give counts as often as it is given.
+    `sizes` are those of the rows that meet a lead of the table. A key of notes that several rows of the batch give
+    counts as often as it is given.
     """
     refused, now = {}, {}
     for number, target, _ in settled.met:
-        row = batch[number]
-        large = row.given & SIZED.keys()
-        if not large:
+        row, met = batch[number], sizes.get(number)
+        given = row.given & SIZED.keys()
+        if not given:
             continue
-        if target.id not in now and target.maker is None:
-            before, after = sizes[number]
-        else:
-            before = now.get(target.id) or _sizes_of(batch[target.maker], SIZED)
-            after = before | _sizes_of(row, large)
-            if "notes" in large and not row.copy:
-                after["notes"] += before["notes"]
+        new = met.row if met else _sizes_of(row)
+        before = now.get(target.id) or (met.lead if met else _sizes_of(batch[target.maker]))
+        after = before | {column: new[column] for column in given}
+        if "notes" in given and not row.copy:
+            first = met and target.id not in now
+            after["notes"] = met.together if first and met.together else before["notes"] + new["notes"]
         if LARGEST < sum(after.values()) > sum(before.values()):
-            refused[number] = Fault("; ".join(filter(large.__contains__, SIZED)), "validation_failed", TOO_LARGE)
+            refused[number] = Fault("; ".join(filter(given.__contains__, SIZED)), "validation_failed", TOO_LARGE)
         else:
             now[target.id] = after
     return refused
 
 
-def _sizes_of(incoming, columns):
-    return {column: max(json_sizes(incoming.lead[column])) for column in columns}
+def _sizes_of(incoming):
+    return {column: max(json_sizes(incoming.lead[column])) for column in SIZED}
 
 
 def differences(settled: Settled, batch: dict[int, Incoming], differing: dict[int, set[str]], *,

@@ -20,20 +20,18 @@ BY_EMAIL = f"(SELECT {COLUMNS} FROM {{holding}} LIMIT 1)"
 # security, for what a function makes of another table's value. It would plan anew for each NULL that it is asked.
 HOLDING = "(SELECT leads_holding(i.email) AS id WHERE i.email IS NOT NULL OFFSET 0) AS held JOIN {leads} l USING (id)"
 COPY_HOLDING = "{leads} l WHERE lower(l.email) = lower(i.email)"  # copies are under no row security
-# Without what may be large until a row gives some of it: copying takes 0.6 ms of a lead that is as large as it may be.
-MAY_BE_LARGE = {column for column, kind in SIZED.items() if kind == "jsonb"}
+# Of what may be large only what a row gives: copying takes 0.6 ms of a lead that is as large as it may be.
+MAY_BE_LARGE = [column for column, kind in SIZED.items() if kind == "jsonb"]
 COPIED_FIRST = ", ".join(column for column in LEAD_COLUMNS if column not in MAY_BE_LARGE)
 COPY_MET = f"""
     INSERT INTO leads ({{columns}}) SELECT {{columns}} FROM (
         SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL ({BY_ID} UNION ALL {BY_EMAIL}) AS met
         WHERE {{rows}}) AS met
     ON CONFLICT DO NOTHING""".replace("{holding}", HOLDING).replace("{leads}", "{real}")
-# What a row makes of the lead that is there, by column.
-NEW = {column: f"CASE WHEN '{column}' = ANY (i.given) THEN i.{column} ELSE there.{column} END"
-       for column in LEAD_COLUMNS}
-NEW["notes"] = ("CASE WHEN NOT 'notes' = ANY (i.given) THEN there.notes WHEN i.adds THEN there.notes || i.notes "
-                "ELSE i.notes END")
-CHANGES = ", ".join(f"{column} = {NEW[column]}" for column in LEAD_COLUMNS if column != "id")
+_NEW = {column: f"i.{column}" for column in LEAD_COLUMNS} | {
+    "notes": "CASE WHEN i.adds THEN there.notes || i.notes ELSE i.notes END"}
+CHANGES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (i.given) THEN {_NEW[column]} ELSE there.{column} END"
+                     for column in LEAD_COLUMNS if column != "id")
 INSERT = f"INSERT INTO leads ({COLUMNS}) SELECT {COLUMNS} FROM leads_incoming WHERE number = "
 
 

@@ -15,9 +15,9 @@ from leads_service.contract.sentences import Sentence
 from leads_service.database.failures import retrying
 from leads_service.database.pool import Database
 from leads_service.leads.filters import of_company, where
-from leads_service.leads.record import CLIENT_IS_OPEN, COLUMNS, LINKED, SIZED, UNPACKED
+from leads_service.leads.record import CLIENT_IS_OPEN, COLUMNS, LARGEST, LINKED, SIZED, UNPACKED
 from leads_service.transfer.batches.probing import probe
-from leads_service.transfer.batches.repeats import Met, differences, merged, oversized, settle, taken
+from leads_service.transfer.batches.repeats import Met, Sizes, differences, merged, oversized, settle, taken
 from leads_service.transfer.batches.staging import (
     BY_EMAIL,
     BY_ID,
@@ -28,7 +28,6 @@ from leads_service.transfer.batches.staging import (
     HOLDING,
     INSERT,
     MAY_BE_LARGE,
-    NEW,
     STAGED,
     stage,
 )
@@ -55,8 +54,8 @@ _THERE = f"""
           CROSS JOIN LATERAL ({BY_ID} UNION ALL {BY_EMAIL}) AS found WHERE number <> ALL (%s)) AS found
     CROSS JOIN LATERAL (SELECT coalesce({{met}}, false) AS own) AS company""".replace("{leads}", "leads")
 _COPY_LARGE = f"""
-    UPDATE leads there SET {", ".join(f"{column} = l.{column}" for column in sorted(MAY_BE_LARGE))}
-    FROM {{real}} l WHERE l.id = there.id"""
+    UPDATE leads there SET copied_whole = true, {", ".join(f"{column} = l.{column}" for column in MAY_BE_LARGE)}
+    FROM {{real}} l WHERE l.id = there.id AND there.id = ANY (%s::uuid[]) AND NOT copied_whole"""
 # `adds`: the row adds to what is known, key by key of notes; else it is a copy. Notes are opened once (the path of
 # nothing does, no more), not for every key: 2000 keys took 60 ms. And not taken apart, which takes 5 ms of 16,000.
 _DIFFERENCES = f"""
@@ -73,13 +72,18 @@ _DIFFERENCES = f"""
                 WHERE NOT new ? key) AS different)
     FROM unnest(%s, %s::uuid[]) AS pair(number, lead_id) JOIN leads_incoming i USING (number)
     CROSS JOIN LATERAL (SELECT * FROM leads WHERE id = lead_id LIMIT 1) AS there"""
-# The bytes of each column of SIZED, of leads of which rows give one: as they are, and as each row by itself makes them.
-_BYTES = ", ".join(f"coalesce(octet_length(({{{column}}})::text), 0)" for column in SIZED)
+# Of rows that give something large: how many bytes each column of SIZED has in the lead and in the row, and, where both
+# may be too much, what notes have once the row has added to them. To add and write out 16,000 keys takes 5 ms.
 _SIZES = f"""
-    SELECT number, ARRAY[{_BYTES.format(**{column: f"there.{column}" for column in SIZED})}],
-           ARRAY[{_BYTES.format(**NEW)}]
+    SELECT number, there, row, CASE WHEN adds AND 'notes' = ANY (given) AND {LARGEST} < (
+        SELECT sum(bytes) FROM unnest(there || row) AS bytes) THEN octet_length((lead.notes || i.notes)::text) END
     FROM unnest(%s, %s::uuid[]) AS pair(number, lead_id) JOIN leads_incoming i USING (number)
-    LEFT JOIN LATERAL (SELECT * FROM leads WHERE id = lead_id LIMIT 1) AS there ON true WHERE {_GIVES_LARGE}"""
+    LEFT JOIN LATERAL (SELECT * FROM leads WHERE id = lead_id LIMIT 1) AS lead ON true
+    CROSS JOIN LATERAL (
+        SELECT ARRAY[{", ".join(f"coalesce(octet_length(lead.{column}::text), 0)" for column in SIZED)}] AS there,
+               ARRAY[{", ".join(f"coalesce(octet_length(i.{column}::text), 0)" for column in SIZED)}] AS row OFFSET 0
+    ) AS sizes
+    WHERE {_GIVES_LARGE}"""
 # Rows that mean a lead that was merged into another one, by its id or else by its e-mail, unless a lead has that
 # itself: that other one, whether it is the importing company's, and whether the row's e-mail was merged into it, too.
 _MERGED = """
@@ -129,8 +133,8 @@ class Writer:
         self._dry_run = dry_run
         self._connection = None
         self._tables = ["leads"]
+        self._unpacked = UNPACKED
         self._holding = (COPY_HOLDING if dry_run else HOLDING).format(leads="leads")
-        self._copied = COPIED_FIRST  # the columns of a dry run's copies
         self._scope = contextlib.ExitStack()
 
     @property
@@ -154,8 +158,10 @@ class Writer:
                                                  "ON n.oid = relnamespace WHERE c.oid = 'leads'::regclass").fetchone()
             self._real = f"{schema}.leads"
             self._tables.append(self._real)
+            self._unpacked = f"coalesce((SELECT {UNPACKED} FROM {self._real} l WHERE l.id = found.id), 0)"
             for statement in ("CREATE TEMP TABLE leads (LIKE leads INCLUDING DEFAULTS INCLUDING CONSTRAINTS "
-                              "INCLUDING STORAGE INCLUDING COMPRESSION, PRIMARY KEY (id)) ON COMMIT DROP",
+                              "INCLUDING STORAGE INCLUDING COMPRESSION, copied_whole boolean NOT NULL DEFAULT false, "
+                              "PRIMARY KEY (id)) ON COMMIT DROP",
                               "CREATE UNIQUE INDEX uq_leads_email_lower ON leads (lower(email))"):
                 self._database.execute_sql(statement)
 
@@ -175,9 +181,6 @@ class Writer:
         """Write `batch`; gives {outcome: rows}, and the rows that were refused or skipped although they differ, with
         the reasons. Raises ConflictError, Problem("busy") and database errors."""
         numbered, refused = dict(enumerate(batch)), {}
-        if self._dry_run and self._copied == COPIED_FIRST and any(each.given & SIZED.keys() for each in batch):
-            self._database.execute_sql(_COPY_LARGE.format(real=self._real))
-            self._copied = COLUMNS
         for _ in range(_TRIES if batch else 0):
             self._follow_merges(numbered, refused)
             try:
@@ -221,9 +224,12 @@ class Writer:
                     execute(f"ANALYZE (SKIP_LOCKED) {table}")
             stage(self._database, {number: each for number, each in batch.items() if number not in refused})
             if self._dry_run:
-                execute(COPY_MET.format(real=self._real, columns=self._copied, rows="true"))
+                execute(COPY_MET.format(real=self._real, columns=COPIED_FIRST, rows="true"))
             there, weights = self._there(refused)
             room = self._make_room(batch, weights)
+            if self._dry_run:
+                given = [lead_id for number, lead_id in weights if number in batch]
+                execute(_COPY_LARGE.format(real=self._real), [given])
             refused = {number: fault for number, fault in refused.items() if number in batch} | self._orphans(batch)
             keys = self._keys()
             refused = self._erased(batch, keys, there) | refused
@@ -252,28 +258,31 @@ class Writer:
         return dict(self._database.execute_sql("SELECT number, lower(email) FROM leads_incoming").fetchall())
 
     def _there(self, refused):
-        """The leads that the staged rows meet, by id or by e-mail, and {number: bytes} of what _THERE weighs."""
+        """The leads that the staged rows meet, by id or by e-mail, and {(number, id): bytes} of what _THERE weighs."""
         met, parameters = where(of_company(self._company_id))
-        rows = self._database.execute_sql(_THERE.format(met=met, holding=self._holding, unpacked=UNPACKED),
+        rows = self._database.execute_sql(_THERE.format(met=met, holding=self._holding, unpacked=self._unpacked),
                                           [list(refused), *parameters])
-        there, weights = [], Counter()
+        there, weights = [], {}
         for *met, number, weight in rows.fetchall():
             there.append(Met(*met))
-            weights[number] += weight
+            if weight:
+                weights[number, there[-1].id] = weight
         return there, weights
 
     def _make_room(self, batch, weights):
         """Take the rows that there is no room for out of the batch; the room that is left behind the others."""
-        room = self._room
+        room, of_row = self._room, Counter()
+        for (number, _), weight in weights.items():
+            of_row[number] += weight
         for number in sorted(batch):
             room += _MORE_ROOM * sum(map(len, batch[number].row.original))
-            if weights[number] and room <= 0:
+            if of_row[number] and room <= 0:
                 self._database.execute_sql("DELETE FROM leads_incoming WHERE number >= %s", [number])
                 self.rest = batch[number].row
                 for late in [each for each in batch if each >= number]:
                     del batch[late]
                 return room
-            room -= weights[number]
+            room -= of_row[number]
         return room
 
     def _settled(self, batch, keys, there, refused):
@@ -282,8 +291,9 @@ class Writer:
             settled = settle(batch, keys, there, refused, update=self._update)
             if not self._update:
                 return settled
-            too_large = oversized(settled, batch, {number: [dict(zip(SIZED, of, strict=True)) for of in sizes]
-                                                   for number, *sizes in self._asked_of_met(_SIZES, settled)})
+            sizes = {number: Sizes(dict(zip(SIZED, lead, strict=True)), dict(zip(SIZED, row, strict=True)), together)
+                     for number, lead, row, together in self._asked_of_met(_SIZES, settled)}
+            too_large = oversized(settled, batch, sizes)
             if not too_large:
                 return settled
             # A row that is refused may have changed whom the rows behind it mean.
@@ -355,7 +365,7 @@ class Writer:
 
     def _probe(self, batch, refused):
         """{number: Fault} of the rows that PostgreSQL refuses."""
-        copy_met = COPY_MET.format(real=self._real, columns=self._copied, rows="number = step") + ";" \
+        copy_met = COPY_MET.format(real=self._real, columns=COLUMNS, rows="number = step") + ";" \
             if self._dry_run else ""
         faults = probe(self._database, {number: each for number, each in batch.items() if number not in refused},
                        update=self._update, types=self._types, holding=self._holding, copy_met=copy_met)
