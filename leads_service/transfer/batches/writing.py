@@ -101,6 +101,8 @@ _MERGED = """
 # migrations/0014_erased.py
 _ERASED = ("SELECT leads_are_erased(array_agg(number), array_agg(id), array_agg(email::text), array_agg(phone::text), "
            "%s::uuid) FROM leads_incoming")
+
+
 class ConflictError(ValueError):
     """A row is there already and `on_conflict` is fail: nothing was written. Has the row and the fault."""
 
