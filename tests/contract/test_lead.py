@@ -1,7 +1,13 @@
 """What a lead's body may hold, and the columns that it means."""
 
+import copy
+import functools
+import uuid
+
 import pytest
-from marshmallow import ValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import Schema, ValidationError
 
 from leads_service.contract import fields, lead, lists
 from leads_service.contract.lead import LeadBody
@@ -123,18 +129,48 @@ def test_every_sentence_has_its_english():
     assert all(sentence != sentence.english for sentence in sentences)
 
 
-@pytest.mark.parametrize("rules", [CREATE, LeadBody("+32")])
-@pytest.mark.parametrize("values", [
+ROWS = [
     {}, {"name": None}, {"name": " A "}, {"name": "A", "email": "x", "phone": 5}, {"name": "A", "phone": "06 12"},
     {"name": "A", "status": "Devis envoyé"}, {"name": "A", "status": "Devis envoyé", "stage": "won"}, {"stage": "?"},
     {"name": "A", "tags": [1, "a"], "activities": [{}, 2], "notes": 3, "interest_level": 101, "id": "x"},
     {"name": "A", "id": None, "notes": None, "tags": None, "activities": None, "interest_level": 5, "company_id": None},
-    {"name": "A", "notes": {"a": "x" * 300_000}, "tags": ["a"]}, {"name": "A", "interest_level": None}])
-def test_a_row_is_judged_as_a_body_is(rules, values):
-    def result(judge):
-        try:
-            return judge(dict(values))
-        except ValidationError as error:
-            return error.normalized_messages()
-    assert result(rules.judge) == result(rules.load)
-    assert [*result(rules.judge)] == [*result(rules.load)]
+    {"name": "A", "notes": {"a": "x" * 300_000}, "tags": ["a"]}, {"name": "A", "interest_level": None}]
+BODIES = [
+    {"name": "A", "interestLevel": 5, "createdAt": 3}, {"interestLevel": 5, "interest_level": 5, "name": "A"},
+    {"interestLevel": 5, "interest_level": 6}, {"name": "A", "created_at": "x", "createdAt": "y"}, {"nom": "A"}, 3, [],
+    {"name": "A", "notes": {"next_step_date": "demain"}}, {"notes": {"estimated_value": "12.50"}, "name": "A"},
+    dict.fromkeys(map(str, range(2000)))]
+
+
+def result(judge, body):
+    """What it makes of a copy of the body, its keys in order; or what it says of it."""
+    try:
+        made = judge(copy.deepcopy(body))
+    except ValidationError as error:
+        return error.normalized_messages()
+    return made, [*made]
+
+
+@pytest.mark.parametrize("rules", [CREATE, UPDATE, LeadBody("+32")])
+def test_bodies_and_rows_are_judged_as_marshmallow_does(rules):
+    for row in ROWS:
+        assert result(rules.judge, row) == result(functools.partial(Schema.load, rules), row)
+    for body in ROWS + BODIES:
+        assert result(rules.load, body) == result(functools.partial(Schema.load, rules), body)
+
+
+VALUES = [None, "", " a ", "a@b.fr", "Gagné", "06 12 34 56 78", str(uuid.UUID(int=1)), 5, 101, True, 1.5, [],
+          ["a", "a", ""], [1], {}, {"a": 1}, [{"a": "b"}], {"next_step_date": "?"}]
+
+
+@given(st.dictionaries(st.sampled_from([*CREATE.fields, *CREATE.aliases, *CREATE.ignored, "nom"]),
+                       st.sampled_from(VALUES)), st.sampled_from([CREATE, UPDATE]))
+def test_any_body_is_judged_as_marshmallow_does(body, rules):
+    body = {"name": "A"} | body
+    assert result(rules.load, body) == result(functools.partial(Schema.load, rules), body)
+
+
+def test_a_sound_body_is_asked_its_fields_and_no_more(monkeypatch):
+    monkeypatch.setattr(Schema, "load", None)
+    assert CREATE.load({"name": "A", "interestLevel": 5, "status": "Gagné"})["interest_level"] == 5
+    assert UPDATE.load({"city": "Aix", "updated_at": "x"}) == {"city": "Aix"}
