@@ -108,6 +108,7 @@ class LeadBody(_Body):
         self.fields["phone"].prefix = phone_prefix
         self._names = {*self.fields, *self.ignored}
 
+    # The rules of fields stand in their classes; `load` knows of no other than this one.
     @validates("notes")
     def _known_keys(self, notes, **kwargs):
         if wrong := misread_keys(notes or {}):
