@@ -106,7 +106,7 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
     ("POST", "/leads/import?on_conflict=update", "id,name,notes\n" + "".join(
         f'{lead},y,"{{""q"":1}}"\n' for lead in LARGE[700:850])),
     ("POST", "/leads/import?on_conflict=update", listed("name,email,tags\n", "y,{n}@l.fr,z\n", 500, 500)),
-    ("POST", f"/leads/{LARGE[900]}/merge", json.dumps({"others": LARGE[901:920]})),
+    *(("POST", f"/leads/{LARGE[900]}/merge", json.dumps({"others": LARGE[901:end]})) for end in (920, 909)),
     ("POST", "/leads/merges/{merge}/undo", "{}"),
     *(("POST", f"/leads/{lead}/erase", json.dumps({"reason": "x", "confirm": name, "dry_run": True}))
       for lead, name in ((CHANGED, "x"), (LARGE[0], "y"))),
@@ -210,7 +210,7 @@ def small(server, folder, rows, secured):
         for method, path, body in REQUESTS:
             status, found, wall, *used = asked(caller.address, method, path.format(**cursors), body, worker, postmaster,
                                                headers=headers)
-            if path.endswith("/merge"):
+            if path.endswith("/merge") and status == 200:
                 cursors["merge"] = found["data"]["merge_id"]
             right &= sum(used) <= 0.5
             path = path if len(path) < 41 else f"{path[:20]}…{path[-19:]}"

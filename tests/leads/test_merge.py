@@ -128,6 +128,22 @@ def test_a_lead_is_no_larger_than_it_may_be(api):
     assert lead_now(api, more) == more
 
 
+def test_large_leads_are_merged_a_few_at_a_time(api, db_url):
+    """Which are taken apart; what they hold alike makes no lead that is too large."""
+    leads = [api.make(name="x") for _ in range(14)]
+    sql(db_url, "UPDATE leads SET notes = jsonb_build_object('a', repeat('x', 250000))")
+    for dry_run in True, False:
+        refused = failed(merge(api, *leads, dry_run=dry_run), 422, "validation_failed")
+        assert [*refused["detail"]] == ["others"]
+    merged(api, *leads[:12])
+    merged(api, leads[0], *leads[12:])
+    assert sql(db_url, "SELECT count(*), max(notes ->> 'a') = repeat('x', 250000) FROM leads") == [(1, True)]
+    # Two are merged however large they are, as adopted ones may be.
+    sql(db_url, "UPDATE leads SET notes = jsonb_build_object('a', repeat('x', 4000000))")
+    assert [*failed(merge(api, leads[0], api.make()), 422, "validation_failed")["detail"]] == [
+        "notes", "activities", "tags"]
+
+
 def test_a_merged_lead_is_gone_into_the_one_that_stays(api, db_url):
     one, two, three = (api.make(name=name) for name in "abc")
     merged(api, two, three)

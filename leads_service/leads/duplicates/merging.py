@@ -15,12 +15,15 @@ from leads_service.leads.activities import times_of
 from leads_service.leads.duplicates.pieces import NULL, Pieces, object_of, pieces_of
 from leads_service.leads.filters import of_company, where
 from leads_service.leads.past.history import REWRITE
-from leads_service.leads.record import COLUMNS, LARGEST, SIZED, lead_by_id, missing_lead, too_large
+from leads_service.leads.record import COLUMNS, LARGEST, SIZED, UNPACKED, lead_by_id, missing_lead, too_large
 
 SAME_LEAD = Sentence("Un lead ne fusionne pas avec lui-même.", "A lead is not merged with itself.")
 NO_PART = Sentence("{lead} n'est aucun des leads de cette fusion.", "{lead} is none of the leads of this merge.")
 TWO_COMPANIES = Sentence("Ces leads ne sont pas tous de la même société.",
                          "These leads are not all of the same company.")
+TOO_MUCH = Sentence("Ces leads sont trop volumineux pour être fusionnés en une fois : fusionnez-en moins.",
+                    "These leads are too large to be merged at once: merge fewer.")
+_MOST = 3 * 2**20  # bytes of notes and activities of three leads or more, which are taken apart key by key
 # Who makes the transaction, as migrations/0010_history.py has it.
 WHO = "coalesce(nullif(current_setting('leads.caller', true), ''), session_user)"
 _POPULATED = "jsonb_populate_record(NULL::leads, %s::jsonb)"
@@ -61,6 +64,9 @@ def merge_leads(lead_id: uuid.UUID, others: list[uuid.UUID], take: dict[str, uui
         those = f"leads WHERE id = ANY (%s::uuid[]) AND {met}", [ids, *parameters]
         if not dry_run:
             database.execute_sql(f"SELECT FROM {those[0]} ORDER BY id FOR UPDATE", those[1])
+        bytes_of_all = database.execute_sql(f"SELECT coalesce(sum({UNPACKED}), 0) FROM {those[0]}", those[1])
+        if len(ids) > 2 and first(bytes_of_all) > _MOST:
+            raise validation_problem({"others": [TOO_MUCH]})
         found = pieces_of(*those)
         for each in ids:
             if each not in found:
