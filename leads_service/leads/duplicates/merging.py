@@ -64,8 +64,7 @@ def merge_leads(lead_id: uuid.UUID, others: list[uuid.UUID], take: dict[str, uui
         those = f"leads WHERE id = ANY (%s::uuid[]) AND {met}", [ids, *parameters]
         if not dry_run:
             database.execute_sql(f"SELECT FROM {those[0]} ORDER BY id FOR UPDATE", those[1])
-        bytes_of_all = database.execute_sql(f"SELECT coalesce(sum({UNPACKED}), 0) FROM {those[0]}", those[1])
-        if len(ids) > 2 and first(bytes_of_all) > _MOST:
+        if len(ids) > 2 and first(database.execute_sql(f"SELECT sum({UNPACKED}) > {_MOST} FROM {those[0]}", those[1])):
             raise validation_problem({"others": [TOO_MUCH]})
         found = pieces_of(*those)
         for each in ids:

@@ -41,9 +41,10 @@ _PROBE = f"""
     END $probe$"""
 
 
-def probe(database: Database, batch: dict[int, Incoming], **how: object) -> dict[int, Fault]:
-    """{number: Fault} of the rows of `batch` that PostgreSQL refuses. `how`: `types` of the columns, whether to
-    `update`, `holding` of who has an e-mail, `copy_met`, the statement that copies the leads that a row meets."""
+def probe(database: Database, batch: dict[int, Incoming], *, types: dict[str, str], update: bool, holding: str,
+          copy_met: str) -> dict[int, Fault]:
+    """{number: Fault} of the rows of `batch` that PostgreSQL refuses. SQL: the `types` of the columns; who is `holding`
+    an e-mail; `copy_met`, the statement that copies the leads that a row meets, or blank."""
     with database.atomic() as transaction:
         execute = database.execute_sql
         execute(STAGED)
@@ -56,7 +57,7 @@ def probe(database: Database, batch: dict[int, Incoming], **how: object) -> dict
         execute("CREATE INDEX ON leads_incoming (number)")
         stage(database, batch, "leads_text")
         execute("SET LOCAL leads.keep_updated_at = 'on'")
-        execute(_PROBE.format(leads="leads", **how))
+        execute(_PROBE.format(leads="leads", types=types, update=update, holding=holding, copy_met=copy_met))
         found = execute("SELECT * FROM leads_refused ORDER BY number").fetchall()
         transaction.rollback()
     return {number: _refusal(*said) for number, *said in found}

@@ -21,13 +21,16 @@ BY_EMAIL = f"(SELECT {COLUMNS} FROM {{holding}} LIMIT 1)"
 HOLDING = "(SELECT leads_holding(i.email) AS id WHERE i.email IS NOT NULL OFFSET 0) AS held JOIN {leads} l USING (id)"
 COPY_HOLDING = "{leads} l WHERE lower(l.email) = lower(i.email)"  # copies are under no row security
 # Of what may be large only what a row gives: copying takes 0.6 ms of a lead that is as large as it may be.
-MAY_BE_LARGE = [column for column, kind in SIZED.items() if kind == "jsonb"]
-COPIED_FIRST = ", ".join(column for column in LEAD_COLUMNS if column not in MAY_BE_LARGE)
+_MAY_BE_LARGE = [column for column, kind in SIZED.items() if kind == "jsonb"]
+COPIED_FIRST = ", ".join(column for column in LEAD_COLUMNS if column not in _MAY_BE_LARGE)
 COPY_MET = f"""
     INSERT INTO leads ({{columns}}) SELECT {{columns}} FROM (
         SELECT met.* FROM leads_incoming i CROSS JOIN LATERAL ({BY_ID} UNION ALL {BY_EMAIL}) AS met
         WHERE {{rows}}) AS met
     ON CONFLICT DO NOTHING""".replace("{holding}", HOLDING).replace("{leads}", "{real}")
+COPY_LARGE = f"""
+    UPDATE leads there SET copied_whole = true, {", ".join(f"{column} = l.{column}" for column in _MAY_BE_LARGE)}
+    FROM {{real}} l WHERE l.id = there.id AND there.id = ANY (%s::uuid[]) AND NOT copied_whole"""
 _NEW = {column: f"i.{column}" for column in LEAD_COLUMNS} | {
     "notes": "CASE WHEN i.adds THEN there.notes || i.notes ELSE i.notes END"}
 CHANGES = ", ".join(f"{column} = CASE WHEN '{column}' = ANY (i.given) THEN {_NEW[column]} ELSE there.{column} END"
