@@ -2,6 +2,7 @@
 
 import io
 import json
+import uuid
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_a_file_that_meets_large_leads_goes_on_where_it_stopped(post, large, db_
 
 
 def test_a_small_file_has_only_so_much_looked_at(post, large, db_url):
-    """Whatever becomes of the rows; those that give nothing large have no need of room, nor has another company's."""
+    """Whatever becomes of the rows; those that give nothing large have no need of room."""
     plain = "name,email,city\n" + "".join(f"x,{n}@b.fr,Aix\n" for n in range(1, 21))
     assert post(plain, on_conflict="update").data["updated"] == 20
     skipped = post("\n".join(ADDS))
@@ -92,6 +93,16 @@ def test_a_small_file_has_only_so_much_looked_at(post, large, db_url):
     assert "Rien n'a été écrit." in dry.json["error"]
     assert post("\n".join(ADDS), on_conflict="fail").status == 409
     assert sql(db_url, "SELECT count(*) FROM leads WHERE notes ? 'remark'") == [(0,)]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_how_large_another_companys_leads_are_is_not_told(db_url, large, dry_run):
+    ours, told = uuid.UUID(int=1), []
+    sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours')", str(ours))
+    with connected(db_url) as own:
+        report = import_leads(own, read(io.BytesIO("\n".join(ADDS).encode())), LeadBody(), ours, on_conflict="update",
+                              dry_run=dry_run, reject=lambda row, fault: told.append(fault.code), room=1)
+    assert (report.rows, told) == (20, ["email_taken"] * 20)
 
 
 def test_a_long_file_has_room_for_more(post, large):
