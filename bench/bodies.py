@@ -1,13 +1,14 @@
 """What the dearest requests cost: bodies of 10 MB to import, and small requests at 100,000 leads.
 
-    .venv/bin/python bench/bodies.py [--only 'NAME;NAME'] [--rows 100000] [--row-security]
+    .venv/bin/python bench/bodies.py [--only 'NAME;NAME'] [--rows 100000] [--runs 3] [--row-security]
 
 It makes a PostgreSQL of its own and a service of one worker; each body meets a fresh worker and an empty table. First
 table: the body, its status (504: stopped, with what was done said) and the line to go on from, seconds on the clock,
 the worker's processor seconds and memory at most. Second: the request, its status, seconds on the clock, processor
-seconds of worker and PostgreSQL; from search/large on, they are of leads as large as they may be. Exit status 1: a body
-took over 15 s or 300 MB, or a request over 0.5 s. With --row-security only the second one, asked by a role that row
-security holds.
+seconds of worker and PostgreSQL; from search/large on, they are of leads as large as they may be. It is asked in so
+many --runs, each of a PostgreSQL of its own, and the run that took least processor time is told, since what else
+the machine does makes every other longer. Exit status 1: a body took over 15 s or 300 MB, or a request over 0.5 s. With
+--row-security only the second one, asked by a role that row security holds.
 """
 
 import argparse
@@ -97,7 +98,8 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
         'name,city\n"' + "a\n" * 4900, "{}\n" * 3300)] + [
     ("GET", f"/leads/{path}", None) for path in (
         "search/large?limit=1000", "?sort=next_step&limit=1000", "?next_step=later&limit=1000",
-        "changes?after={large}&limit=1000", *(f"{LARGE[0]}/{what}" for what in WHAT_BECAME))] + [
+        "changes?after={large}&limit=1000", "changes?after={won}&limit=1000&stage=won",
+        *(f"{LARGE[0]}/{what}" for what in WHAT_BECAME))] + [
     *(("POST", f"/leads/import?on_conflict=update{more}", listed("name,email\n", "y,{n}@l.fr\n", 900))
       for more in ("&dry_run=true", "")),
     *(("POST", f"/leads/import?on_conflict=update{more}", listed("name,email,notes\n", line, count, first))
@@ -110,8 +112,8 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
     ("POST", "/leads/merges/{merge}/undo", "{}"),
     *(("POST", f"/leads/{lead}/erase", json.dumps({"reason": "x", "confirm": name, "dry_run": True}))
       for lead, name in ((CHANGED, "x"), (LARGE[0], "y"))),
-    ("POST", "/leads/bulk", json.dumps({"items": [{"op": "update", "id": lead, "data": {"notes": {}}}
-                                                  for lead in LARGE[:100]]})),
+    *(("POST", "/leads/bulk", json.dumps({"items": [{"op": "update", "id": lead, "data": data} for lead in some]}))
+      for data, some in (({"notes": {}}, LARGE[:100]), ({"name": "z"}, LARGE[890:]))),
     ("POST", "/leads/bulk", json.dumps({"items": [{"op": "delete", "id": lead} for lead in LARGE[100:250]]})),
     ("GET", "/leads/deleted?limit=1000", None), ("POST", f"/leads/{LARGE[100]}/restore", "{}")]
 
@@ -140,11 +142,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", type=lambda names: names.split(";"), default=[*BODIES, "small"])
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--row-security", action="store_true")
     options, right = parser.parse_args(), True
-    with postgres() as (server, folder):
+    bodies = [name for name in BODIES if name in options.only and not options.row_security]
+    with postgres() if bodies else contextlib.nullcontext((None, None)) as (server, folder):
         print(f"{'body':34}{'status':>8}{'line':>9}{'wall s':>8}{'worker s':>10}{'MB':>6}")
-        for name in [name for name in BODIES if name in options.only and not options.row_security]:
+        for name in bodies:
             sql(server.url, "TRUNCATE leads CASCADE")
             with service(folder / "log", DATABASE_URL=server.url, WEB_CONCURRENCY=1) as (process, caller):
                 worker, path = *psutil.Process(process.pid).children(), f"/leads/import?{name.partition('?')[2]}"
@@ -152,8 +156,14 @@ def main():
                 memory = int(Path(f"/proc/{worker.pid}/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
             right &= used <= 15 and memory <= 300
             print(f"{name:34}{status:8}{found.get('line', ''):>9}{wall:8.1f}{used:10.1f}{memory:6.0f}", flush=True)
-        if "small" in options.only:
-            right &= small(server, folder, options.rows, options.row_security)
+    if "small" in options.only:
+        runs = [small(options.rows, options.row_security) for _ in range(options.runs)]
+        print(f"\n{'request':70}{'status':>7}{'wall s':>8}{'worker s':>10}{'PostgreSQL s':>14}")
+        for (method, path, body), *found in zip(REQUESTS, *runs, strict=True):
+            status, wall, *used = min(found, key=lambda each: each[2] + each[3])
+            path = path if len(path) < 41 else f"{path[:20]}…{path[-19:]}"
+            print(f"{f'{method} {path} {str(body)[:20]!r}':70}{status:7}{wall:8.2f}{used[0]:10.2f}{used[1]:14.2f}")
+            right &= sum(used) <= 0.5
     return 0 if right else 1
 
 
@@ -184,39 +194,44 @@ AT_BOUND = f"""
         UPDATE leads SET notes = notes || jsonb_build_object('b', n) WHERE id = '{LARGE[0]}'; END LOOP; END$$"""
 
 
-def small(server, folder, rows, secured):
-    """The second table; whether every request kept the bound."""
-    sql(server.url, "TRUNCATE leads CASCADE")
-    with indexes_afterwards(server.url):
-        sql(server.url, filled(1, rows))
-    with service(folder / "log", DATABASE_URL=server.url) as (_, caller):
-        cursors = {}
-        for name, happens in ("cursor", PAST), ("large", AT_BOUND):
-            cursors[name] = caller.get("/leads/changes").json["next_cursor"]
-            sql(server.url, happens)
-    sql(server.url, "VACUUM ANALYZE leads, leads_history")
-    environ, headers = {"DATABASE_URL": server.url}, {}
-    if secured:
-        sql(server.url, "CREATE ROLE serving LOGIN PASSWORD 'serving'")
-        with connected(server.url) as own:
-            row_security.enable(own, "serving")
-            headers = {"X-API-Key": keys.create(own, "bench", "admin", None)}
-        environ = {"DATABASE_URL": as_role(server.url, "serving"), "LEADS_AUTH": "keys", "LEADS_RLS": 1}
-    print(f"\n{'request':70}{'status':>7}{'wall s':>8}{'worker s':>10}{'PostgreSQL s':>14}")
-    right, postmaster = True, psutil.Process(server.process.pid)
-    with service(folder / "log", WEB_CONCURRENCY=1, **environ) as (process, caller):
-        worker, = psutil.Process(process.pid).children()
-        asked(caller.address, "GET", "/leads/", None, worker, headers=headers)
+@contextlib.contextmanager
+def served(rows, secured):
+    """The leads that REQUESTS are about, served by one worker: yields the worker, the postmaster, the address, headers
+    of a caller who may do all of it, and cursors of the feed by name."""
+    with postgres() as (server, folder):
+        with indexes_afterwards(server.url):
+            sql(server.url, filled(1, rows))
+        with service(folder / "log", DATABASE_URL=server.url) as (_, caller):
+            cursors = {"cursor": caller.get("/leads/changes").json["next_cursor"]}
+            sql(server.url, PAST)
+            for name, query in ("large", ""), ("won", "?stage=won"):
+                cursors[name] = caller.get(f"/leads/changes{query}").json["next_cursor"]
+            sql(server.url, AT_BOUND)
+        sql(server.url, "VACUUM ANALYZE leads, leads_history")
+        environ, headers = {"DATABASE_URL": server.url}, {}
+        if secured:
+            sql(server.url, "CREATE ROLE serving LOGIN PASSWORD 'serving'")
+            with connected(server.url) as own:
+                row_security.enable(own, "serving")
+                headers = {"X-API-Key": keys.create(own, "bench", "admin", None)}
+            environ = {"DATABASE_URL": as_role(server.url, "serving"), "LEADS_AUTH": "keys", "LEADS_RLS": 1}
+        with service(folder / "log", WEB_CONCURRENCY=1, **environ) as (process, caller):
+            worker, = psutil.Process(process.pid).children()
+            yield worker, psutil.Process(server.process.pid), caller.address, headers, cursors
+
+
+def small(rows, secured):
+    """A run of REQUESTS: the status of each, seconds on the clock, processor seconds of worker and PostgreSQL."""
+    with served(rows, secured) as (worker, postmaster, address, headers, cursors):
+        asked(address, "GET", "/leads/", None, worker, headers=headers)
+        run = []
         for method, path, body in REQUESTS:
-            status, found, wall, *used = asked(caller.address, method, path.format(**cursors), body, worker, postmaster,
+            status, found, wall, *used = asked(address, method, path.format(**cursors), body, worker, postmaster,
                                                headers=headers)
             if path.endswith("/merge") and status == 200:
                 cursors["merge"] = found["data"]["merge_id"]
-            right &= sum(used) <= 0.5
-            path = path if len(path) < 41 else f"{path[:20]}…{path[-19:]}"
-            print(f"{f'{method} {path} {str(body)[:20]!r}':70}{status:7}{wall:8.2f}"
-                  f"{used[0]:10.2f}{used[1]:14.2f}", flush=True)
-    return right
+            run.append((status, wall, *used))
+        return run
 
 
 if __name__ == "__main__":

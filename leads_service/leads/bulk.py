@@ -16,6 +16,7 @@ from peewee import DataError, IntegrityError
 
 from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.problems import LEAD_NOT_FOUND, Problem, unknown_row
+from leads_service.contract.sentences import Sentence
 from leads_service.database.failures import database_problem
 from leads_service.database.pool import database
 from leads_service.database.versions import VERSION
@@ -24,6 +25,7 @@ from leads_service.leads.record import (
     CLIENT_IS_OPEN,
     LARGEST,
     SIZED,
+    UNPACKED,
     differ,
     fits,
     name_holder,
@@ -37,6 +39,12 @@ _TYPES = dict.fromkeys(LEAD_COLUMNS, "text") | SIZED | {
     "id": "uuid", "client_id": "uuid", "company_id": "uuid", "interest_level": "integer"}
 _NEW = "new_{}"  # how `_given` calls the new value of a column
 _STATUS = {CREATE: 201, UPDATE: 200, DELETE: 200}
+
+# A lead as large as it may be takes PostgreSQL 4 ms, whatever is done to it: its version, what the history keeps of it.
+_SMALL = 16 * 2**10  # bytes of notes and activities that weigh nothing
+_MOST = 6 * 2**20  # bytes of all leads, without those
+_NO_ROOM = Sentence("Les leads de cette requête sont trop volumineux ensemble ; renvoyez celui-ci dans une autre.",
+                    "The leads of this request are too large together; send this one again in another.")
 
 
 class Change(NamedTuple):
@@ -77,7 +85,10 @@ def _written(changes, company_id):
     outcome |= {change.index: unknown_row("client_id") for change in changes
                 if change.values.get("client_id") in unlinkable}
     changes = [change for change in changes if change.index not in outcome]
-    for wave in _waves(changes, company_id):
+    there = _locked(changes, company_id)
+    outcome |= _without_room(changes, there)
+    changes = [change for change in changes if change.index not in outcome]
+    for wave in _waves(changes, there):
         wave.sort(key=_kind)  # stable
         for (op, columns), alike in itertools.groupby(wave, _kind):
             outcome |= _attempted(op, columns, list(alike), company_id)
@@ -108,21 +119,38 @@ def _unlinkable(changes, company_id):
     return {uuid.UUID(str(client)) for client, in found}
 
 
-def _waves(changes: list[Change], company_id: uuid.UUID | None) -> Iterator[list[Change]]:
-    """The changes in parts, within which their order makes no difference: no two take or give up one e-mail."""
+def _locked(changes, company_id):
+    """The leads that are there to be changed, locked: {id: (key of its e-mail, bytes of notes and activities)}."""
     there = [str(change.id) for change in changes if change.op != CREATE]
     met, parameters = where(of_company(company_id))
     # In one order, so that two requests do not wait for each other.
-    held = {uuid.UUID(str(lead_id)): email for lead_id, email in database.execute_sql(
-        f"SELECT id, lower(email) FROM leads WHERE id = ANY (%s::uuid[]) AND {met} ORDER BY id FOR UPDATE",
+    return {uuid.UUID(str(lead_id)): (key, size) for lead_id, key, size in database.execute_sql(
+        f"SELECT id, lower(email), {UNPACKED} FROM leads WHERE id = ANY (%s::uuid[]) AND {met} ORDER BY id FOR UPDATE",
         [there, *parameters])}
+
+
+def _without_room(changes, there):
+    """The Problem of each change, by its place, whose lead is too large to be changed with those before it."""
+    refused, room = {}, _MOST
+    for change in changes:
+        _, size = there.get(change.id, (None, 0))
+        if size > _SMALL and room <= 0:
+            refused[change.index] = Problem("timeout", _NO_ROOM)
+        else:
+            room -= max(0, size - _SMALL)
+    return refused
+
+
+def _waves(changes: list[Change], there: dict[uuid.UUID, tuple[str | None, int]]) -> Iterator[list[Change]]:
+    """The changes in parts, within which their order makes no difference: no two take or give up one e-mail."""
     taking = [change for change in changes if change.values.get("email")]
     given = dict(database.execute_sql(
         "SELECT number, lower(email) FROM unnest(%s::integer[], %s::text[]) AS given (number, email)",
         ([change.index for change in taking], [change.values["email"] for change in taking])))
     wave, emails = [], set()
     for change in changes:
-        own = {held.get(change.id), given.get(change.index)} - {None}
+        held, _ = there.get(change.id, (None, 0))
+        own = {held, given.get(change.index)} - {None}
         if own & emails:
             yield wave
             wave, emails = [], set()

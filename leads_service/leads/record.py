@@ -40,7 +40,9 @@ _SMALL = 2048  # bytes stored, of a lead that is not weighed
 _LOOKED_AT = 4 * 2**20  # bytes stored, of all leads of a page whose text is looked at
 _STORED = " + ".join(["coalesce(octet_length(address), 0)", *(f"pg_column_size({column})" for column in SIZED)])
 _COMPRESSION = ", ".join(f"pg_column_compression({column})" for column in SIZED)
-UNPACKED = " + ".join(f"pg_column_size({column} #> '{{}}')" for column, kind in SIZED.items() if kind == "jsonb")
+# An adopted table may have leads without them.
+UNPACKED = " + ".join(f"coalesce(pg_column_size({column} #> '{{}}'), 0)"
+                      for column, kind in SIZED.items() if kind == "jsonb")
 _TEXTS = " + ".join(f"octet_length({column}::text)" for column in SIZED)
 LINKED = {"client_id": "clients", "company_id": "companies"}  # the columns that name a row of the ERP's, and its table
 TRIES = 10  # of a change that meets others' changes of the lead

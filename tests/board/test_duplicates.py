@@ -44,7 +44,7 @@ def test_they_are_told_apart(board, beside, api):
 def test_a_large_dossier_is_as_many_files_as_it_has_parts(board, beside, api):
     lead, = (lead["id"] for lead in api.get("/leads/").data if lead["email"])
     for letter in "abcdefgh":
-        api.call("PATCH", f"/leads/{lead}", {"notes": {"text": letter * 200_000}})
+        api.call("PATCH", f"/leads/{lead}", {"notes": {"text": letter * 100_000}})
     files = []
     board.on("download", lambda file: files.append(file))
     beside.get_by_role("button", name="Télécharger le dossier").click()
@@ -52,7 +52,7 @@ def test_a_large_dossier_is_as_many_files_as_it_has_parts(board, beside, api):
     assert [re.sub(r"^dossier-.*?( \(2\))?\.html$", r"\1", file.suggested_filename) for file in files] == ["", " (2)"]
     pages = [Path(file.path()).read_text() for file in files]
     assert ["La suite de ce dossier" in page for page in pages] == [True, False]
-    assert all(any(letter * 200_000 in page for page in pages) for letter in "abcdefgh")
+    assert all(any(letter * 100_000 in page for page in pages) for letter in "abcdefgh")
 
 
 def test_a_person_is_told_what_is_known_and_erased(board, beside, api):

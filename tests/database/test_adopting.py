@@ -102,7 +102,8 @@ def test_adopting_changes_nothing_that_is_there(make_database, complete, extra):
 
 
 def test_an_adopted_database_serves(make_database, tmp_path):
-    url = adopted(make_database, ADOPTED_KEYS, ADOPTED_INDEXES, ADOPTED_ROWS)
+    url = adopted(make_database, ADOPTED_KEYS, ADOPTED_INDEXES, ADOPTED_ROWS, """
+        ALTER TABLE leads ALTER notes DROP NOT NULL; UPDATE leads SET notes = NULL WHERE name = 'Lead 1'""")
     assert flask("migrate", DATABASE_URL=url).returncode == 0
     with service(tmp_path / "log", DATABASE_URL=url, WEB_CONCURRENCY=1) as (_, caller):
         assert caller.get("/health/ready").status == 200
@@ -114,6 +115,9 @@ def test_an_adopted_database_serves(make_database, tmp_path):
         changed = caller.call("PUT", f"/leads/{made['id']}", {"city": "Lille"}).data
         assert changed["updated_at"] > made["updated_at"]
         client_id = caller.call("POST", f"/leads/{made['id']}/convert").data["client_id"]
+        [bare] = caller.get("/leads/search/Lead%201?sort=name&limit=1").data
+        items = [{"op": "update", "id": bare["id"], "data": {"city": "Lille"}}]
+        assert caller.call("POST", "/leads/bulk", {"items": items}).status == 200
     assert uuid.UUID(client_id).version == 4
     revert_all(url)
     assert sql(url, "SELECT count(*) FROM leads") == [(22,)]

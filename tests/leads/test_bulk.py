@@ -197,3 +197,16 @@ def test_random_batches_fare_as_their_items_would_alone(api, db_url):
     fared = {each[:2] for results, _ in there["alone"] for each in results}
     assert fared >= {(200, None), (201, None), (409, "email_taken"), (409, "id_taken"), (409, "foreign_key"),
                      (404, "not_found"), (412, "stale"), (400, "bad_request"), (422, "validation_failed")}
+
+
+@pytest.mark.parametrize("op", ["update", "delete"])
+def test_large_leads_are_changed_a_few_at_a_time(api, db_url, op):
+    small, *large = [api.make(name="x") for _ in range(9)]
+    sql(db_url, "UPDATE leads SET notes = jsonb_build_object('a', repeat('x', 1000000)) WHERE id <> %s::uuid",
+        small["id"])
+    items = [update(lead, city="Aix") if op == "update" else {"op": op, "id": lead["id"]} for lead in (*large, small)]
+    results = bulk(api, *items).data["results"]
+    assert told(results) == [(200, None)] * 7 + [(504, "timeout"), (200, None)]
+    assert results[7]["detail"].endswith("renvoyez celui-ci dans une autre.")
+    assert told(bulk(api, items[7]).data["results"]) == [(200, None)]
+    assert {row[0] for row in sql(db_url, "SELECT city FROM leads")} == ({"Aix"} if op == "update" else set())

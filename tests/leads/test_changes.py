@@ -172,13 +172,15 @@ def test_next_steps_are_those_of_the_notes_that_were(ask):
 @pytest.mark.parametrize("step", [1, 3, 25])
 def test_each_change_has_the_lead_as_it_was_right_after(ask, monkeypatch, step):
     monkeypatch.setattr(changes, "_STEP", step)
-    lead_id, was = str(uuid.UUID(int=7 << 76 | 4 << 76)), []
+    lead_id, seldom, was = str(uuid.UUID(int=7 << 76 | 4 << 76)), str(uuid.UUID(int=5 << 76)), []
+    was.append(ask.client.post("/leads/", json={"id": seldom, "name": "seldom"}).json["data"])
     for life in range(3):
         was.append(ask.client.post("/leads/", json={"id": lead_id, "name": f"life {life}"}).json["data"])
         for number in range(4):
             changed = ({"city": f"{life} {number}"}, {"notes": {"a": None}, "city": None}, {"tags": [f"{number}"]})
             was.append(ask.client.patch(f"/leads/{lead_id}", json=changed[(number + life) % 3]).json["data"])
         ask.client.delete(f"/leads/{lead_id}")
+        was.append(ask.client.patch(f"/leads/{seldom}", json={"city": f"{life}"}).json["data"])
     told = [each["lead"] for each in ask("start")["data"] if each["op"] != "delete"]
     assert [lead | {"updated_at": None} for lead in told] == [lead | {"updated_at": None} for lead in was]
 
@@ -217,6 +219,16 @@ def test_a_page_of_large_changes_ends_early(ask, monkeypatch):
     page = ask("start")
     assert told(page) == [("create", "a")]
     assert told(ask(page["next_cursor"])) == [("create", "b")]
+
+
+def test_a_page_ends_early_where_leads_are_large_that_nobody_asked_for(ask, monkeypatch):
+    monkeypatch.setattr(changes, "_PAGE", 20_000)
+    for number in range(12):
+        ask.client.post("/leads/", json={"name": "x", "city": "Aix" if number == 11 else "Pau", "address": "a" * 3000})
+    pages = [ask("start", city="Aix")]
+    while not pages[-1]["data"]:
+        pages.append(ask(pages[-1]["next_cursor"], city="Aix"))
+    assert len(pages) == 2
 
 
 def test_a_company_sees_nothing_of_others(db_url):

@@ -21,8 +21,9 @@ from leads_service.leads.past.history import STATE, fields_of
 from leads_service.leads.record import COLUMNS
 
 LOOKED_AT = 1000  # changes a page looks at; those that are none of the caller's count, so that its work is bounded
-_STEP = 25  # changes whose leads are made at once, each as large as three leads
-_PAGE = MAX_PAGE // 2  # bytes of JSON: each of a change costs PostgreSQL what two of a list do
+_STEP = 25  # changes at most whose leads are made at once
+_FIRST = 4  # and at first, since nobody knows how large they are
+_PAGE = MAX_PAGE // 4  # bytes of JSON, and of the leads that are made to be judged: a MiB takes PostgreSQL 12 to 30 ms
 LAG = Gauge("leads_feed_lag_seconds", "Age of the oldest transaction that holds the feed of changes back.",
             multiprocess_mode="mostrecent")
 
@@ -93,24 +94,14 @@ def changes_after(place: tuple[str, ...] | None, selection: Selection, phone_pre
         epoch, begin = _stand(None)
         return Feed([], (epoch, *last) if last else begin)
     behind = _NOBODYS[1:3] if place == FEED_START else place[1:3]
-    looked = _looked_at(behind, company_id)
-    found, done, size, known = [], None, 0, {}
-    for start in range(0, len(looked), _STEP):
-        step, following = looked[start:start + _STEP], looked[start + _STEP:start + 2 * _STEP]
-        rows, known = _judged([(lead_id, keys) for *keys, lead_id, theirs in step if theirs], known,
-                              {lead_id for *_, lead_id, theirs in following if theirs}, selection, phone_prefix,
-                              company_id)
-        for *keys, _, _ in step:
-            row = rows.get(keys[1])
-            size += len(row.encode()) if row else 0
-            if row and found and (len(found) == limit or size > _PAGE):
-                break
-            done = keys
-            if row:
-                found.append((row, keys))
-        else:
-            continue
-        break
+    found, done, size = [], None, 0
+    for keys, row in _judged(_looked_at(behind, company_id), selection, phone_prefix, company_id):
+        size += len(row.encode()) if row else 0
+        if row and found and (len(found) == limit or size > _PAGE):
+            break
+        done = keys
+        if row:
+            found.append((row, keys))
     # Asked last: what was there to be read is all there was only if nothing behind the place was purged meanwhile.
     epoch, begin = _stand(None if place == FEED_START else place)
     end = (epoch, *done) if done else begin if place == FEED_START else place
@@ -130,15 +121,34 @@ def _looked_at(behind, company_id):
         f"ORDER BY h.transaction, h.number LIMIT {LOOKED_AT}", [*parameters, *behind], again=True).fetchall()
 
 
-def _judged(changes, known, following, selection, phone_prefix, company_id):
+def _judged(looked, selection, phone_prefix, company_id):
+    """The keys of these changes, and the JSON text of each that the caller is told of, until _PAGE bytes of leads were
+    made. So many leads are made at once as would fit were they as large as those before them."""
+    start, step, made, known = 0, _FIRST, 0, {}
+    while start < len(looked) and made < _PAGE:
+        changes, later = looked[start:start + step], looked[start + step:start + step + _STEP]
+        following = {lead_id for *_, lead_id, theirs in later if theirs}
+        rows, after, size = _told([(lead_id, keys) for *keys, lead_id, theirs in changes if theirs], known, following,
+                                  selection, phone_prefix, company_id)
+        known = {lead_id: state for lead_id, state in (known | after).items() if lead_id in following}
+        for *keys, _, _ in changes:
+            yield keys, rows.get(keys[1])
+        start, made = start + step, made + size
+        step = max(1, min(_STEP, 2 * step, (_PAGE - made) * step // max(1, size)))
+
+
+def _told(changes, known, following, selection, phone_prefix, company_id):
     """What the caller is told of the changes, each a lead's id and its keys: JSON texts by number; nothing of a lead
     outside before and after. Of one that was erased nobody knows what it met, so all are told that it is gone.
 
-    `known` is what leads were before, {id: JSON text}; the second that is given is what those of `following` are after.
+    `known` is what leads were before, {id: JSON text}; the second that is given is what those of `following` are after,
+    the third how many bytes of leads were made.
     """
     if not changes:
-        return {}, {}
-    transactions, numbers, _ = map(list, zip(*(keys for _, keys in changes), strict=True))
+        return {}, {}, 0
+    ids, keys = zip(*changes, strict=True)
+    transactions, numbers, _ = map(list, zip(*keys, strict=True))
+    known = {lead_id: known[lead_id] for lead_id in ids if lead_id in known}
     met, parameters = where(conditions_of(selection, phone_prefix, company_id))
     fields, own = fields_of("h.state"), []
     if company_id:
@@ -149,12 +159,14 @@ def _judged(changes, known, following, selection, phone_prefix, company_id):
     lead = (f"(SELECT row_to_json(lead) FROM (SELECT {COLUMNS} FROM jsonb_populate_record(NULL::leads, h.became)) "
             "AS lead WHERE h.became IS NOT NULL)")
     told = select(f"""
-        SELECT h.number::text,
-               CASE WHEN op = 'delete' OR (is_theirs AND NOT erased) THEN (SELECT row_to_json(told)::text FROM (
+        SELECT h.number::text, lead_id::text,
+               CASE WHEN NOT (is_theirs OR was_theirs OR erased) THEN NULL
+               WHEN op = 'delete' OR (is_theirs AND NOT erased) THEN (SELECT row_to_json(told)::text FROM (
                    SELECT number AS change, op, lead_id, at, who AS by, {fields} AS fields,
                           {lead} AS lead) AS told)
                ELSE (SELECT row_to_json(told)::text FROM (SELECT number AS change, 'gone' AS op, lead_id, at) AS told)
-               END, CASE WHEN ends AND lead_id = ANY (%s::uuid[]) THEN state::text END
+               END, CASE WHEN ends AND lead_id = ANY (%s::uuid[]) THEN state::text END,
+               coalesce(pg_column_size(state), 0)
         FROM (SELECT *, became IS NOT NULL AND EXISTS (
                             SELECT FROM jsonb_populate_record(NULL::leads, became) AS leads WHERE {met}) AS is_theirs,
                      was IS NOT NULL AND EXISTS (
@@ -162,12 +174,10 @@ def _judged(changes, known, following, selection, phone_prefix, company_id):
               FROM (SELECT *, CASE WHEN op NOT IN ('delete', 'gone') THEN state END AS became,
                            CASE WHEN op IN ('delete', 'gone') THEN before
                                 WHEN before IS NOT NULL THEN state || before END AS was
-                    FROM ({_STEP_STATES} OFFSET 0) AS made OFFSET 0) AS both_sides OFFSET 0) AS h
-        WHERE is_theirs OR was_theirs OR erased""", [*own, [*following], *parameters, *parameters, [*known],
-                                                     [*known.values()], transactions, numbers]).fetchall()
-    lead_of = {number: lead_id for lead_id, (_, number, _) in changes}
-    return ({number: row for number, row, _ in told},
-            {lead_of[number]: state for number, _, state in told if state is not None})
+                    FROM ({_STEP_STATES} OFFSET 0) AS made OFFSET 0) AS both_sides OFFSET 0) AS h""",
+        [*own, [*following], *parameters, *parameters, [*known], [*known.values()], transactions, numbers]).fetchall()
+    return ({number: row for number, _, row, _, _ in told},
+            {lead_id: state for _, lead_id, _, state, _ in told if state is not None}, sum(each[-1] for each in told))
 
 
 def _stand(place):
