@@ -27,15 +27,19 @@ _PURGED_AT_ONCE = 10_000  # changes in a transaction
 
 _NAMES = ", ".join(f"'{column}'" for column in LEAD_COLUMNS)
 # The lead right after the change h, a JSON object; of a delete, right before it. The next delete is looked for among
-# the lead's changes, and not among the deletes of all leads, whose index is not for an expression. By way of json:
-# jsonb_object_agg looks through all texts of a value behind each one, which is the square of them.
+# the lead's changes, and not among the deletes of all leads, whose index is not for an expression. First the keys, then
+# the values of the changes that have one first: to sort what 700 changes of a large lead replaced took 0.5 s. By way of
+# json: jsonb_object_agg looks through all texts of a value behind each one, which is the square of them.
 STATE = f"""CASE WHEN h.op = 'delete' THEN h.before ELSE
     coalesce((SELECT to_jsonb(lead) FROM (SELECT {COLUMNS} FROM leads WHERE id = h.lead_id) AS lead), '{{}}')
     || coalesce((SELECT json_object_agg(key, value)::jsonb FROM (
-        SELECT DISTINCT ON (key) key, value FROM leads_history later, jsonb_each(later.before)
-        WHERE later.lead_id = h.lead_id AND later.number > h.number AND later.number <= coalesce((
-            SELECT number FROM leads_history WHERE lead_id = h.lead_id AND number > h.number AND op || '' = 'delete'
-            ORDER BY number LIMIT 1), {2**63 - 1}) ORDER BY key, later.number) AS earliest), '{{}}')
+        SELECT number, array_agg(key) AS keys FROM (
+            SELECT key, min(later.number) AS number FROM leads_history later, jsonb_object_keys(later.before) AS key
+            WHERE later.lead_id = h.lead_id AND later.number > h.number AND later.number <= coalesce((
+                SELECT number FROM leads_history WHERE lead_id = h.lead_id AND number > h.number AND op || '' = 'delete'
+                ORDER BY number LIMIT 1), {2**63 - 1}) GROUP BY key) AS earliest GROUP BY number) AS earliest
+        JOIN leads_history was USING (number) CROSS JOIN jsonb_each(was.before)
+        WHERE was.lead_id = h.lead_id AND key = ANY (keys)), '{{}}')
     END"""
 
 
