@@ -23,7 +23,18 @@ TWO_COMPANIES = Sentence("Ces leads ne sont pas tous de la même société.",
                          "These leads are not all of the same company.")
 TOO_MUCH = Sentence("Ces leads sont trop volumineux pour être fusionnés en une fois : fusionnez-en moins.",
                     "These leads are too large to be merged at once: merge fewer.")
+TOO_MANY = Sentence("Trop de fusions mènent l'une après l'autre au lead {lead} : gardez celui-ci, et fusionnez les "
+                    "autres avec lui.",
+                    "Too many merges lead one after another to the lead {lead}: keep that lead, and merge the others "
+                    "into it.")
 _MOST = 3 * 2**20  # bytes of notes and activities of three leads or more, which are taken apart key by key
+_LONGEST = 20  # merges one after another: whose an id or e-mail is since is looked for along them (migrations/0023)
+_CHAINS = f"""
+    WITH RECURSIVE chain (lead_id, other, merges) AS (
+        SELECT lead_id, survivor_id, 1 FROM leads_merged WHERE survivor_id = ANY (%s::uuid[])
+        UNION ALL SELECT m.lead_id, other, merges + 1 FROM chain JOIN leads_merged m ON m.survivor_id = chain.lead_id
+        WHERE merges < {_LONGEST})
+    SELECT other::text FROM chain WHERE merges = {_LONGEST} LIMIT 1"""
 # Who makes the transaction, as migrations/0010_history.py has it.
 WHO = "coalesce(nullif(current_setting('leads.caller', true), ''), session_user)"
 _POPULATED = "jsonb_populate_record(NULL::leads, %s::jsonb)"
@@ -75,6 +86,8 @@ def merge_leads(lead_id: uuid.UUID, others: list[uuid.UUID], take: dict[str, uui
         leads = {each: found[each] for each in ids}
         if len({lead.columns["company_id"] for lead in leads.values()}) > 1:
             raise validation_problem({"others": [TWO_COMPANIES]})
+        if too_many := first(database.execute_sql(_CHAINS, [ids[1:]])):
+            raise validation_problem({"others": [TOO_MANY.format(lead=too_many)]})
         merge_id = None if dry_run else str(uuid.uuid4())
         made, sources = merged(leads, {field: str(of) for field, of in take.items()}, merge_id)
         text = made.json

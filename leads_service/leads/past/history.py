@@ -22,7 +22,7 @@ NO_SUCH_CHANGE = Sentence("Ce lead n'a pas de modification {change} à laquelle 
                           "This lead has no change {change} to go back to.")
 _LARGE = MAX_PAGE // 25  # bytes of a change that is as large as two leads; so many are fetched at once as would fit
 _STEP_OF_SMALL, _SMALL = 100, 4096  # and where those before are of fewer bytes: planning a step takes 1 ms
-_DELETES_LOOKED_AT = 20_000  # by a page: all leads that are gone may have come back, and each is looked for
+_DELETES_LOOKED_AT = 2500  # by a page: all leads may have come back, or been merged twenty times: each is looked for
 _PURGED_AT_ONCE = 10_000  # changes in a transaction
 
 _NAMES = ", ".join(f"'{column}'" for column in LEAD_COLUMNS)

@@ -17,8 +17,8 @@ _IMPORTS = """
         SELECT DISTINCT ON (run) run, op, at, who AS by, request_id FROM leads_history h
         WHERE lead_id = %s AND run IS NOT NULL AND op <> 'gone' AND NOT erased AND {} ORDER BY run, number) AS came"""
 _MERGES = """
-    SELECT id::text, at::text FROM leads_merges m
-    WHERE (survivor_id = %s OR losers @> jsonb_build_array(jsonb_build_object('id', %s))) AND at >= %s AND {}
+    SELECT id::text, at::text FROM leads_merges m WHERE id = ANY (ARRAY(SELECT leads_merges_of(ARRAY[%s]::uuid[])))
+    AND (survivor_id = %s OR losers @> jsonb_build_array(jsonb_build_object('id', %s))) AND at >= %s AND {}
     ORDER BY at, id"""
 # With what the leads were that were merged, from one of them on, as many as there is room for; the one that stayed has
 # its values in its history. After an undo these are other people again.
@@ -78,7 +78,7 @@ def _past(lead_id, company_id, below, since, place):
         return history.rows, [], (history.last, since, place)
     room, merges = _PART - sum(map(len, history.rows)), []
     met, parameters = where(of_company(company_id))
-    for merge_id, at in select(_MERGES.format(met), [*2 * [str(lead_id)], since, *parameters]).fetchall():
+    for merge_id, at in select(_MERGES.format(met), [*3 * [str(lead_id)], since, *parameters]).fetchall():
         if room <= 0:
             return history.rows, merges, (0, at, place)
         for merge, following in select(_MERGE, [room, room, place, str(lead_id), merge_id]):  # unless it was erased
