@@ -50,9 +50,13 @@ def listed(head, line, count, first=0):
     return head + "".join(line.format(n=number) for number in range(first, first + count))
 
 
-def unpacked(row):
-    """A workbook whose sheet unpacks to 500 MB of `row`."""
-    return workbook(row, 500_000_000 // len(row))
+def packed(row, part=None, name=None, most=10**9):
+    """A workbook of SIZE: as many rows, or elements of the part, within one of the name, as fit; `most` of them."""
+    def made(times):
+        if not part:
+            return workbook(row, times)
+        return workbook("<row/>", **{part: f"<{name}>{''.join(row.format(n=each) for each in range(times))}</{name}>"})
+    return made(min(most, int(100_000 * 0.98 * SIZE / len(made(100_000)))))
 
 
 BODIES = {  # behind a ? stands the query
@@ -74,9 +78,11 @@ BODIES = {  # behind a ? stands the query
     "an item of a long text": lambda: fill('[{"name":"x","address":"😀', "a", '"}]'),
     "an open quote": lambda: fill('name,city\n"', "ab\n"), "broken quotes": lambda: fill("name,city\n", 'a"b,"\n'),
     "a heading without an end": lambda: fill('"name', "x", "\n"), "keys": lambda: fill('{"a":1', ',"":1', "}"),
-    "workbook, a letter a row": lambda: unpacked('<row><c t="str"><v>x</v></c></row>'),
-    "workbook, rows of nothing": lambda: unpacked("<row/>"),
-    "workbook, the last column": lambda: unpacked('<row><c r="XFD1"><v>1</v></c></row>')}
+    "workbook, a number a row": lambda: packed('<row><c><v>{n}</v></c></row>'),
+    "workbook, rows of nothing": lambda: packed('<row r="{n}"/>'),
+    "workbook, the last column": lambda: packed('<row><c r="XFD1"><v>{n}</v></c></row>'),
+    "workbook, texts": lambda: packed("<si><t>{n}</t></si>", "sharedStrings", "sst"),
+    "workbook, styles": lambda: packed('<xf numFmtId="{n}"/>', "styles", "cellXfs", 680_000)}
 CHANGED, REBORN = (str(uuid.UUID(int=number)) for number in (1, 2))
 LARGE = [str(uuid.UUID(int=1000 + number)) for number in range(1000)]  # the first 250 of them have changed
 WHAT_BECAME = "history?limit=1000", "dossier", "dossier#page"  # behind a #: as a page for people

@@ -10,10 +10,12 @@ import pytest
 import xlsxwriter
 
 from leads_service.contract.lead import LeadBody
+from leads_service.contract.problems import Problem
 from leads_service.transfer.files import workbook
 from leads_service.transfer.files.reading import read
 from leads_service.transfer.rows import Reader
 from leads_service.transfer.sources import SourceError
+from real.workbooks import workbook as workbook_of
 
 
 def made(*rows, formats=None, sheets=(), **options):
@@ -190,10 +192,10 @@ def test_what_else_is_one_sentence():
 
 def test_a_workbook_that_unpacks_beyond_the_bound(monkeypatch):
     raw = altered(made(["Nom"], ["A"]), SHEET,
-                  lambda xml: xml.replace(b"</sheetData>", b" " * 2_000_000 + b"</sheetData>"))
+                  lambda xml: xml.replace(b"</sheetData>", b" " * 90_000 + b"</sheetData>"))
     assert len(raw) < 20_000
     assert len(values_of(raw)) == 1
-    monkeypatch.setattr(workbook, "MAX_UNPACKED", 1_000_000)
+    monkeypatch.setattr(workbook, "MAX_UNPACKED", 50_000)
     with pytest.raises(SourceError, match="trop grand"):
         read(io.BytesIO(raw))
     # A directory that lies about the size.
@@ -201,6 +203,39 @@ def test_a_workbook_that_unpacks_beyond_the_bound(monkeypatch):
         size = book.getinfo(SHEET).file_size
     with pytest.raises(SourceError, match="endommagé"):
         list(read(io.BytesIO(raw.replace(size.to_bytes(4, "little"), (5000).to_bytes(4, "little")))).rows)
+
+
+@pytest.mark.parametrize(("row", "parts"), [
+    ("<row/>", {}), ('<row><c t="str"><v>x</v></c></row>', {}),
+    ("", {"sharedStrings": "<sst>" + "<si/>" * 50_000 + "</sst>"}),
+    ("", {"styles": "<cellXfs>" + "<xf/>" * 50_000 + "</cellXfs>"})])
+def test_a_workbook_that_unpacks_to_far_more_than_its_size(row, parts):
+    raw = workbook_of(row, 50_000, **parts)
+    assert len(raw) < 10_000
+    with pytest.raises(SourceError, match="plus de cent fois"):
+        read(io.BytesIO(raw))
+    # A directory that lies about what it takes.
+    with zipfile.ZipFile(io.BytesIO(raw)) as book:
+        part = max(book.infolist(), key=lambda each: each.file_size)
+    sizes = (part.compress_size.to_bytes(4, "little") + part.file_size.to_bytes(4, "little"))
+    lie = (10**8).to_bytes(4, "little") + sizes[4:]
+    assert sizes in raw
+    with pytest.raises(SourceError, match="plus de cent fois"):
+        read(io.BytesIO(raw.replace(sizes, lie)))
+
+
+@pytest.mark.parametrize(("row", "fit"), [
+    ("<row><c><v>1</v></c></row>", range(1000, 2000)), ('<row><c r="XFD1"><v>1</v></c></row>', range(24, 50))])
+def test_rows_are_stopped_that_take_far_less_of_the_file_than_those_of_people(row, fit):
+    rows, read_before = read(io.BytesIO(workbook_of(row, 2500))).rows, []
+    with pytest.raises(Problem, match="timeout"):
+        read_before.extend(rows)
+    assert len(read_before) in fit
+
+
+def test_rows_that_are_all_alike_are_not():
+    alike = made(["Nom", *map(str, range(100))], *[["Garage"]] * 20_000, constant_memory=True)
+    assert len(values_of(alike)) == 20_000
 
 
 def test_a_cell_in_the_far_corner_costs_nothing():

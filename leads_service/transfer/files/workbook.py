@@ -7,6 +7,7 @@ calamine for memory's sake: one cell in the sheet's far corner makes it ask for 
 
 import array
 import datetime as dt
+import io
 import posixpath
 import re
 import zipfile
@@ -21,6 +22,7 @@ from leads_service.transfer.sources import SourceError
 MAX_UNPACKED = 512 * 2**20  # bytes of the parts that are read
 _MAX_TEXTS = 160 * 2**20  # bytes of the shared strings, which are held
 _MAX_SMALL = 16 * 2**20  # bytes of any other part but the sheet
+_DENSEST, _GRACE = 100, 100 * 2**10  # times its bytes, and bytes, that a part may unpack to: as Apache POI has it
 _PIECE = 2**16
 _COLUMNS = 16384  # the most that a sheet has
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
@@ -32,6 +34,8 @@ _DAMAGED = Sentence("Le classeur est endommagé, ou n'en est pas un au format .x
                     "The workbook is damaged, or is none of the format .xlsx.")
 _TOO_LARGE = Sentence("Le classeur est trop grand une fois décompressé (plus de {size} Mio) ; enregistrez-le en CSV.",
                       "The workbook is too large once unpacked (more than {size} MiB); save it as CSV.")
+_DENSE = Sentence("Le classeur, décompressé, fait plus de cent fois sa taille ; enregistrez-le de nouveau, ou en CSV.",
+                  "The workbook unpacks to over a hundred times its size; save it anew, or as CSV.")
 _ERRORS = (zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, KeyError, ValueError, IndexError, RuntimeError,
            OverflowError, NotImplementedError)
 
@@ -41,28 +45,30 @@ class Percent(float):
 
 
 class Workbook:
-    """A workbook in a seekable file. `sheets` are the names of its sheets, `packed` and `done` bytes for progress.
+    """A workbook in a seekable file, of `size` bytes. `sheets` are the names of its sheets, `packed` and `done` bytes
+    for progress.
 
-    Raises SourceError for a file that is none, is damaged, or unpacks to more than MAX_UNPACKED.
+    Raises SourceError for a file that is none, is damaged, or unpacks to more than MAX_UNPACKED or to far more than its
+    size.
     """
 
     def __init__(self, file: BinaryIO):
-        self.packed, self._read = 0, 0
+        self.size, self.packed, self._read = file.seek(0, io.SEEK_END), 0, 0
         try:
             self._zip = zipfile.ZipFile(file)
             root = self._related("")
             path = next(target for kind, target in root.values() if kind == "officeDocument")
             related = self._related(path)
-            tags = self._tags(path)
+            tags = [*self._tags(path, "workbookPr", "sheet")]
             self._start = dt.datetime(1899, 12, 30)
             if any(name == "workbookPr" and tag.get("date1904") in ("1", "true") for _, name, tag in tags):
                 self._start = dt.datetime(1904, 1, 1)
             sheets = [(tag["name"], related[tag["id"]][1]) for _, name, tag in tags
                       if name == "sheet" and related[tag["id"]][0] == "worksheet"]
             self.sheets = [name for name, _ in sheets]
-            self._sheet = self._zip.getinfo(sheets[0][1])
+            self._sheet = self._part(sheets[0][1])
             self.packed = self._sheet.compress_size
-            others = {kind: self._zip.getinfo(target) for kind, target in related.values()
+            others = {kind: self._part(target) for kind, target in related.values()
                       if kind in ("sharedStrings", "styles")}
             if sum(part.file_size for part in (self._sheet, *others.values())) > MAX_UNPACKED:
                 raise SourceError(_TOO_LARGE.format(size=MAX_UNPACKED // 2**20))
@@ -129,20 +135,25 @@ class Workbook:
             while stream.read(2**20):
                 pass
 
-    def _small(self, path):
+    def _part(self, path):
         part = self._zip.getinfo(path)
+        if part.file_size > max(_GRACE, _DENSEST * min(part.compress_size, self.size)):
+            raise SourceError(_DENSE)
+        return part
+
+    def _tags(self, path, *names):
+        """(depth, name, attributes), without their namespaces, of each element of a part that has one of the names."""
+        part = self._part(path)
         if part.file_size > _MAX_SMALL:
             raise SourceError(_TOO_LARGE.format(size=_MAX_SMALL // 2**20))
-        return self._zip.read(part)
-
-    def _tags(self, path):
-        """(depth, name, attributes), without their namespaces, of each element of a part."""
         tags, depth = [], 0
 
         def start(name, attributes):
             nonlocal depth
             depth += 1
-            tags.append((depth, _local(name), {_local(key): value for key, value in attributes.items()}))
+            name = _local(name)
+            if name in names:
+                tags.append((depth, name, {_local(key): value for key, value in attributes.items()}))
 
         def end(name):
             nonlocal depth
@@ -150,14 +161,18 @@ class Workbook:
 
         parser = _parser()
         parser.StartElementHandler, parser.EndElementHandler = start, end
-        parser.Parse(self._small(path), True)
-        return tags
+        with self._zip.open(part) as stream:
+            while piece := stream.read(_PIECE):
+                parser.Parse(piece, False)
+                yield from tags
+                tags.clear()
+        parser.Parse(b"", True)
 
     def _related(self, path):
         """{id: (kind, path)} of the parts that belong to the one at `path`."""
         folder, name = posixpath.split(path)
-        tags = self._tags(posixpath.join(folder, "_rels", name + ".rels"))
-        related = [tag for _, element, tag in tags if element == "Relationship" and tag.get("TargetMode") != "External"]
+        tags = self._tags(posixpath.join(folder, "_rels", name + ".rels"), "Relationship")
+        related = [tag for _, _, tag in tags if tag.get("TargetMode") != "External"]
         return {tag["Id"]: (tag["Type"].rpartition("/")[2],
                             posixpath.normpath(posixpath.join("/", folder, tag["Target"])).lstrip("/"))
                 for tag in related}
@@ -165,7 +180,7 @@ class Workbook:
     def _kinds(self, path):
         """What each style shows a number as: "date", "percent" or ""."""
         formats, kinds, within = {}, [], 0
-        for depth, name, tag in self._tags(path):
+        for depth, name, tag in self._tags(path, "numFmt", "cellStyleXfs", "cellXfs", "xf"):
             if name == "numFmt":
                 formats[int(tag["numFmtId"])] = _NO_FORMAT.sub("", tag.get("formatCode", ""))
             if name == "cellXfs":

@@ -5,16 +5,24 @@ import datetime as dt
 import tempfile
 from typing import BinaryIO
 
+from leads_service.contract.problems import Problem
 from leads_service.contract.sentences import Sentence
 from leads_service.transfer.files.cells import NULLS, unprotected
 from leads_service.transfer.files.columns import NOTE_KEYS, meanings_of
 from leads_service.transfer.files.workbook import Percent, Workbook
 from leads_service.transfer.sources import Heading, Row, Source, SourceError, Understood, below_titles, named_once
 
+# What the rows of a workbook may cost: 10 each, and 1 for forty columns, as far as the row goes. Programs that make
+# workbooks number each row and cell, so that a row takes 5 bytes of the file if all are alike, 30 as people have them;
+# of rows that are made to be dear, ten fit into a byte.
+_ROOM, _ROOM_OF_BYTE = 10_000, 4
 _HELD = 8 * 2**20  # bytes of what cannot be read twice; more goes to a temporary file
 _PIECE = 2**16
 
 _EMPTY = Sentence("La première feuille du classeur est vide.", "The workbook's first sheet is empty.")
+_TOO_DEAR = Sentence("Le classeur a bien plus de lignes ou de colonnes que sa taille n'en laisse attendre ; "
+                     "enregistrez-le en CSV.",
+                     "The workbook has far more rows or columns than its size lets one expect; save it as CSV.")
 _FIRST_SHEET = Sentence("Seule la première feuille, « {name} », est lue ; le classeur en a {count}.",
                         "The first sheet only, {name}, is read; the workbook has {count}.")
 
@@ -40,7 +48,8 @@ def _source(workbook):
     understood.headings = headings
     if len(workbook.sheets) > 1:
         understood.assume(_FIRST_SHEET.format(name=workbook.sheets[0], count=len(workbook.sheets)))
-    return Source(_rows(rows, headings), headings, cells=True, understood=understood, size=workbook.packed,
+    room = _ROOM + _ROOM_OF_BYTE * workbook.size
+    return Source(_rows(rows, headings, room), headings, cells=True, understood=understood, size=workbook.packed,
                   position=lambda: workbook.done)
 
 
@@ -56,7 +65,7 @@ def _headings(rows):
         raise SourceError(_EMPTY)
 
 
-def _rows(rows, headings):
+def _rows(rows, headings, room):
     meanings = meanings_of(headings)
     as_text = [bool(meanings[heading]) and meanings[heading] not in NOTE_KEYS for heading in headings]
     for number, cells in rows:
@@ -68,6 +77,9 @@ def _rows(rows, headings):
         for column in beyond:
             values[f"column {column + 1}"] = _value(cells[column], False)
         width = beyond[-1] + 1 if beyond else len(headings)
+        room -= 10 + width // 40
+        if room < 0:
+            raise Problem("timeout", _TOO_DEAR)
         yield Row(number, values, [texts.get(column, "") for column in range(width)])
 
 
