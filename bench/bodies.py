@@ -50,13 +50,14 @@ def listed(head, line, count, first=0):
     return head + "".join(line.format(n=number) for number in range(first, first + count))
 
 
-def packed(row, part=None, name=None, most=10**9):
-    """A workbook of SIZE: as many rows, or elements of the part, within one of the name, as fit; `most` of them."""
+def packed(row, part=None, name=None, most=10**9, size=SIZE):
+    """A workbook of `size` bytes: as many rows, or elements of the part, within one of the name, as fit; `most` of
+    them."""
     def made(times):
         if not part:
             return workbook(row, times)
         return workbook("<row/>", **{part: f"<{name}>{''.join(row.format(n=each) for each in range(times))}</{name}>"})
-    return made(min(most, int(100_000 * 0.98 * SIZE / len(made(100_000)))))
+    return made(min(most, int(100_000 * 0.98 * size / len(made(100_000)))))
 
 
 BODIES = {  # behind a ? stands the query
@@ -101,7 +102,7 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
         "name\n" + "".join(f"{a}{b}\n" for a, b in itertools.product(string.ascii_letters, string.printable[:64])),
         "name" + ",a" * 4900,
         "name,email\n" + "x,a@b.fr\n" * 1000, listed("name,email\n", "x,{n}@b.fr\n", 700),
-        'name,city\n"' + "a\n" * 4900, "{}\n" * 3300)] + [
+        'name,city\n"' + "a\n" * 4900, "{}\n" * 3300, packed("<row><c><v>{n}</v></c></row>", size=10_000))] + [
     ("GET", f"/leads/{path}", None) for path in (
         "search/large?limit=1000", "?sort=next_step&limit=1000", "?next_step=later&limit=1000",
         "changes?after={large}&limit=1000", "changes?after={won}&limit=1000&stage=won",

@@ -23,7 +23,7 @@ from leads_service.leads.record import COLUMNS
 LOOKED_AT = 1000  # changes a page looks at; those that are none of the caller's count, so that its work is bounded
 _STEP = 25  # changes at most whose leads are made at once
 _FIRST = 4  # and at first, since nobody knows how large they are
-_PAGE = MAX_PAGE // 4  # bytes of JSON, and of the leads that are made to be judged: a MiB takes PostgreSQL 12 to 30 ms
+_PAGE = MAX_PAGE // 4  # bytes of leads and of JSON that are made for a page: a MiB takes PostgreSQL 12 to 30 ms
 LAG = Gauge("leads_feed_lag_seconds", "Age of the oldest transaction that holds the feed of changes back.",
             multiprocess_mode="mostrecent")
 
@@ -63,8 +63,10 @@ _STEP_STATES = f"""
               FROM step),
     begins AS MATERIALIZED (SELECT number AS since, {STATE} AS state FROM step h WHERE begins)
     SELECT h.*, coalesce(begins.state, known) || coalesce((
-               SELECT json_object_agg(key, value ORDER BY s.number)::jsonb FROM step s, jsonb_each(s.after)
-               WHERE s.lead_id = h.lead_id AND s.number <= h.number AND s.number > coalesce(since, 0)), '{{}}') AS state
+               SELECT json_object_agg(key, value)::jsonb FROM (
+                   SELECT DISTINCT ON (key) key, value FROM step s, jsonb_each(s.after) WHERE s.lead_id = h.lead_id
+                   AND s.number <= h.number AND s.number > coalesce(since, 0) ORDER BY key, s.number DESC) AS latest),
+               '{{}}') AS state
     FROM begun h LEFT JOIN begins USING (since)"""
 
 
@@ -122,8 +124,8 @@ def _looked_at(behind, company_id):
 
 
 def _judged(looked, selection, phone_prefix, company_id):
-    """The keys of these changes, and the JSON text of each that the caller is told of, until _PAGE bytes of leads were
-    made. So many leads are made at once as would fit were they as large as those before them."""
+    """The keys of these changes, and the JSON text of each that the caller is told of, until _PAGE bytes were made. So
+    many changes are made at once as would fit were they as large as those before them."""
     start, step, made, known = 0, _FIRST, 0, {}
     while start < len(looked) and made < _PAGE:
         changes, later = looked[start:start + step], looked[start + step:start + step + _STEP]
@@ -142,7 +144,7 @@ def _told(changes, known, following, selection, phone_prefix, company_id):
     outside before and after. Of one that was erased nobody knows what it met, so all are told that it is gone.
 
     `known` is what leads were before, {id: JSON text}; the second that is given is what those of `following` are after,
-    the third how many bytes of leads were made.
+    the third how many bytes were made for it, of leads and of JSON.
     """
     if not changes:
         return {}, {}, 0
@@ -177,7 +179,8 @@ def _told(changes, known, following, selection, phone_prefix, company_id):
                     FROM ({_STEP_STATES} OFFSET 0) AS made OFFSET 0) AS both_sides OFFSET 0) AS h""",
         [*own, [*following], *parameters, *parameters, [*known], [*known.values()], transactions, numbers]).fetchall()
     return ({number: row for number, _, row, _, _ in told},
-            {lead_id: state for _, lead_id, _, state, _ in told if state is not None}, sum(each[-1] for each in told))
+            {lead_id: state for _, lead_id, _, state, _ in told if state is not None},
+            sum(size + len(row or "") for _, _, row, _, size in told))
 
 
 def _stand(place):

@@ -38,8 +38,8 @@ STATE = f"""CASE WHEN h.op = 'delete' THEN h.before ELSE
             WHERE later.lead_id = h.lead_id AND later.number > h.number AND later.number <= coalesce((
                 SELECT number FROM leads_history WHERE lead_id = h.lead_id AND number > h.number AND op || '' = 'delete'
                 ORDER BY number LIMIT 1), {2**63 - 1}) GROUP BY key) AS earliest GROUP BY number) AS earliest
-        JOIN leads_history was USING (number) CROSS JOIN jsonb_each(was.before)
-        WHERE was.lead_id = h.lead_id AND key = ANY (keys)), '{{}}')
+        CROSS JOIN jsonb_each((SELECT before FROM leads_history WHERE lead_id = h.lead_id AND number = earliest.number))
+        WHERE key = ANY (keys)), '{{}}')
     END"""
 
 
