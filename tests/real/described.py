@@ -51,8 +51,9 @@ def envelope(ctx, response, case):
 
 @schemathesis.check
 def columns(ctx, response, case):
-    """A lead has all of its columns, in order."""
-    if response.status_code >= 400 or response.headers.get("content-type") != ["application/json"]:
+    """A lead has all of its columns, in order; an activity may have keys that are called as they are."""
+    if (response.status_code >= 400 or response.headers.get("content-type") != ["application/json"]
+            or case.path.endswith("/activities")):
         return
     data = response.json().get("data")
     for row in data if isinstance(data, list) else [data]:
