@@ -138,3 +138,29 @@ def test_who_waits_for_leave_to_send_a_body_gets_it(running, db_url):
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(body)
         assert connection.recv(65536).startswith(b"HTTP/1.1 201 ")
+
+
+@pytest.mark.parametrize("body", [b"x" * 70_000, b"x" * 65_536, iter([b"x" * 70_000])], ids=["more", "just", "chunked"])
+def test_a_connection_that_closes_behind_an_unread_body_is_said_to(api, body):
+    with contextlib.closing(http.client.HTTPConnection(api.address, timeout=20)) as connection:
+        for small in b"", b"{}", b"x" * 65_535:
+            connection.request("DELETE", "/health", small)
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["Connection"]) == (405, "keep-alive")
+            answer.read()
+        connection.request("DELETE", "/health", body, encode_chunked=not isinstance(body, bytes))
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Connection"]) == (405, "close")
+        answer.read()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_connection_stays_behind_a_body_that_was_read(api, chunked):
+    with contextlib.closing(http.client.HTTPConnection(api.address, timeout=20)) as connection:
+        for _ in range(2):
+            body = b'{"name": "' + b"x" * 200 + b'", "notes": "' + b"x" * 100_000 + b'"}'
+            connection.request("POST", "/leads/", iter([body]) if chunked else body,
+                               {"Content-Type": "application/json"}, encode_chunked=chunked)
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["Connection"]) == (201, "keep-alive")
+            answer.read()

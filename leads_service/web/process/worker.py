@@ -13,6 +13,7 @@ _ERRORS = {"bad_request": ("400 Bad Request", "La requête est mal formée."),
            "internal": ("500 Internal Server Error",
                         "Erreur interne ; elle a été enregistrée sous la référence {reference}.")}
 _PATIENCE = 20  # ms that a thread waits for a connection's next request
+_DRAINED = 65_536  # bytes of a body that nobody read: as many make gunicorn close the connection behind the answer
 _TOGETHER = 65_536  # bytes that are copied to be sent with an answer's head
 
 
@@ -40,6 +41,12 @@ class _Answering:
         return getattr(self._sock, name)
 
 
+def _is_left(reader):
+    """Whether so much of a request's body is unread that the connection closes; in chunks, how much is not known."""
+    length = getattr(reader, "length", None)
+    return getattr(reader, "parser", None) is not None if length is None else length >= _DRAINED
+
+
 class Worker(ThreadWorker):
     """A worker of gunicorn's; each method says what it does otherwise."""
 
@@ -54,6 +61,9 @@ class Worker(ThreadWorker):
         return kept
 
     def handle_request(self, req, conn):
+        # The answer says so, since a client that is told to stay would lose what it sends next.
+        asked = req.should_close
+        req.should_close = lambda: asked() or _is_left(req.body.reader)
         # Two pieces wake nginx twice, and it answers a twentieth fewer requests.
         sock, conn.sock = conn.sock, _Answering(conn.sock)
         try:
