@@ -2,7 +2,7 @@
 
 A lead that was merged into another, which was merged into a third, and so on, was looked for through all merges at each
 step: at a chain of 1880 one lead took 0.3 s, a list of deleted leads 15, a bulk of 110 that would make such leads again
-49. A step is 3 µs now, and leads_service/leads/duplicates/merging.py lets a chain have so many. A dossier and an
+49. A step is 6 µs now, and leads_service/leads/duplicates/merging.py says how many a chain may have. A dossier and an
 erasing read all that was ever merged to find what names the lead: 0.3 s at 1880 merges of large leads.
 """
 

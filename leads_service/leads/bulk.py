@@ -1,4 +1,5 @@
-"""Many leads at once: made, changed and removed by few statements, with the outcome that each would have by itself.
+"""Many leads at once: made, changed and removed by few statements, with the outcome that each would have by itself,
+unless its lead is too large for the others.
 
 All rows are locked first, so that what is judged of a lead holds until it is written. What one statement does together
 could come in any order: changes that take or give up one e-mail stand in different waves. A statement that PostgreSQL

@@ -31,7 +31,7 @@ SHIPPED = {
     "0020_left_packed.py": "6bcbd1425e36e5580f674d5f2f6e535d67308fba93cef49805a959ad512bad2c",
     "0021_merges_of_erased.py": "9740027d0b70d933b340f6b39038af306556005d0aa6fab79f880a704072b5c0",
     "0022_large_leads.py": "4ac03df8851673a5636221193d9275056eb857532bc5529db8c00cb9fddcf833",
-    "0023_chains_of_merges.py": "87dfb4fd3340df4b292a49e105692aea58f0d99aadfc93d391e694d6450b4ceb",
+    "0023_chains_of_merges.py": "cc253570bd399c2fff2eb706b5c2e0896baba25c190a8301a3ecb5f6193a20cd",
 }
 
 

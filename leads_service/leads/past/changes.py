@@ -87,7 +87,8 @@ class Feed(NamedTuple):
 def changes_after(place: tuple[str, ...] | None, selection: Selection, phone_prefix: str, company_id: uuid.UUID | None,
                   limit: int) -> Feed:
     """The changes behind `place` (None: from now on; FEED_START: from the beginning of what is kept) of leads that are
-    or were selected and this company's (None: any's), at most `limit`, of the next LOOKED_AT changes.
+    or were selected and this company's (None: any's), at most `limit`, of the next LOOKED_AT changes, or as many as
+    _PAGE bytes are made for.
 
     Raises Problem("cursor_gone") for a place that is not in this history, or no longer.
     """

@@ -61,7 +61,8 @@ class Worker(ThreadWorker):
         return kept
 
     def handle_request(self, req, conn):
-        # The answer says so, since a client that is told to stay would lose what it sends next.
+        # Where gunicorn closes the connection behind an answer, the answer says so: a client that is told to stay would
+        # lose what it sends next.
         asked = req.should_close
         req.should_close = lambda: asked() or _is_left(req.body.reader)
         # Two pieces wake nginx twice, and it answers a twentieth fewer requests.
