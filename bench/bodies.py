@@ -81,6 +81,10 @@ BODIES = {  # behind a ? stands the query
     "a heading without an end": lambda: fill('"name', "x", "\n"), "keys": lambda: fill('{"a":1', ',"":1', "}"),
     "workbook, a number a row": lambda: packed('<row><c><v>{n}</v></c></row>'),
     "workbook, rows of nothing": lambda: packed('<row r="{n}"/>'),
+    # Nearly as dense as a part may be: 400 MB of XML.
+    "workbook, dense, a letter a row": lambda: packed('<row><c t="str"><v>x</v></c></row>' * 8 + "<!--{n}-->",
+                                                      most=1_400_000),
+    "workbook, dense, rows of nothing": lambda: packed("<row/>" * 40 + "<!--{n}-->", most=1_600_000),
     "workbook, the last column": lambda: packed('<row><c r="XFD1"><v>{n}</v></c></row>'),
     "workbook, texts": lambda: packed("<si><t>{n}</t></si>", "sharedStrings", "sst"),
     "workbook, styles": lambda: packed('<xf numFmtId="{n}"/>', "styles", "cellXfs", 680_000)}
