@@ -164,3 +164,13 @@ def test_a_connection_stays_behind_a_body_that_was_read(api, chunked):
             answer = connection.getresponse()
             assert (answer.status, answer.headers["Connection"]) == (201, "keep-alive")
             answer.read()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_answer_reaches_who_sends_all_of_a_body_first_that_nobody_reads(api, chunked):
+    pieces = [b"x" * 100_000] * 50
+    for _ in range(5):
+        with contextlib.closing(http.client.HTTPConnection(api.address, timeout=20)) as connection:
+            connection.request("DELETE", "/health", iter(pieces) if chunked else b"".join(pieces),
+                               encode_chunked=chunked)
+            assert connection.getresponse().status == 405

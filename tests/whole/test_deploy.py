@@ -102,6 +102,14 @@ def test_no_body_too_large_reaches_the_service(proxy_alone, raw, headers):
     assert_failure(proxy_alone.call("POST", "/api/leads/", raw=raw, headers=headers), 413, "too_large")
 
 
+@pytest.mark.parametrize(("method", "path", "status"), [
+    ("POST", "/api/leads/", 415), ("POST", "/api/nowhere", 404), ("DELETE", "/api/health", 405)])
+def test_the_answer_to_a_long_body_that_nobody_reads_arrives(proxy, method, path, status):
+    for _ in range(5):  # which the service may have answered before nginx has sent all
+        reply = proxy.call(method, path, raw=b"x" * 9_000_000, headers={"Content-Type": "text/plain"})
+        assert reply.status == status
+
+
 def test_nul_in_a_path(proxy):
     assert_failure(proxy.get("/api/leads/search/a%00b"), 422, "validation_failed",
                    PROBLEMS["validation_failed"].sentence.format(fields="path"), {"path": [NUL]})

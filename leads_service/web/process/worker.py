@@ -1,8 +1,11 @@
 """gunicorn's threaded worker, which stays with a connection, and answers in the contract's form."""
 
+import contextlib
 import json
+import math
 import os
 import select
+import time
 
 from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName, ParseException
 from gunicorn.util import write_nonblock
@@ -14,6 +17,7 @@ _ERRORS = {"bad_request": ("400 Bad Request", "La requête est mal formée."),
                         "Erreur interne ; elle a été enregistrée sous la référence {reference}.")}
 _PATIENCE = 20  # ms that a thread waits for a connection's next request
 _DRAINED = 65_536  # bytes of a body that nobody read: as many make gunicorn close the connection behind the answer
+_LINGERING = 5  # seconds in which such a body is read behind the answer all the same
 _TOGETHER = 65_536  # bytes that are copied to be sent with an answer's head
 
 
@@ -70,6 +74,10 @@ class Worker(ThreadWorker):
         try:
             kept = super().handle_request(req, conn)
             conn.sock.sendall(b"")  # what has no body
+            if not kept and _is_left(req.body.reader):
+                # Who sends all before they read meets a connection that is reset else; nginx makes a 503 of it.
+                with contextlib.suppress(OSError, ParseException):
+                    conn.parser.finish_body(time.monotonic() + _LINGERING, math.inf)
             return kept
         finally:
             conn.sock = sock
