@@ -47,7 +47,7 @@ def _why(cause):
     """The reason why an import was stopped, as a sentence."""
     if isinstance(cause, KeyboardInterrupt | SystemExit):
         return "Stopped by a signal."
-    if isinstance(cause, Problem):
+    if isinstance(cause, Problem | SourceError):
         return in_language(cause.sentence, "en")
     if isinstance(cause, PeeweeException):
         return f"The database refused: {driver_message(cause)}."

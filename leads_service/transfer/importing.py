@@ -83,8 +83,8 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
 
     `demand(beside)` is asked several times a second and raises what is to end the import; so may a signal. `beside` is
     the processor time, in seconds, that was used in another thread than the one that asks. The statement under way is
-    then cancelled. `room` ends it, too: see Writer. Raises SourceError, ConflictError, and ImportStopped for every
-    other end.
+    then cancelled. `room` ends it, too: see Writer. Raises ConflictError, SourceError when no row was settled, and
+    ImportStopped for every other end.
     """
     reader = Reader(source, rules, defaults or {}, company_id, words)
     writer = Writer(database, on_conflict, dry_run, company_id, room)
@@ -148,13 +148,12 @@ def import_leads(database: Database, source: Source, rules: LeadBody, company_id
                 settle(*before)
             if broken:
                 raise broken
-        except (SourceError, ConflictError) as error:
-            failure = error
-            raise
         except BaseException as error:
             failure = error
             if not under_way.done():
                 writer.cancel()
+            if isinstance(error, ConflictError) or (isinstance(error, SourceError) and not report.rows):
+                raise
             raise ImportStopped(report, line, writer.all_or_nothing) from error
         finally:
             begin(writer.end, failure).result()

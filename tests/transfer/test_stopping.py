@@ -17,7 +17,7 @@ from leads_service.transfer import importing
 from leads_service.transfer.importing import ImportStopped, import_leads
 from leads_service.transfer.opening import open_source
 from real.postgres import connected, sql
-from real.service import ROOT, until
+from real.service import ROOT, flask, until
 
 WAITING = ("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
            "AND query LIKE '%%leads_incoming%%' AND application_name = %s")
@@ -84,6 +84,35 @@ def test_what_was_done_is_said(write, db_url, monkeypatch, on_conflict):
     assert 300 <= there < 1000
     assert stopped.report.created in (there, there - 100)  # the batch under way may still have come
     assert stopped.line == stopped.report.created + 2
+
+
+# A list that is none behind its 6000th item, and behind its second.
+BROKEN = {count: b"[\n" + b"".join(b'{"name": "x%d"},\n' % number for number in range(count)) + b"x]"
+          for count in (6000, 2)}
+
+
+@pytest.mark.parametrize(("count", "done"), [(6000, 5000), (2, 0)])
+def test_of_a_file_that_breaks_off_it_is_said_what_was_done(api, db_url, count, done):
+    reply = api.call("POST", "/leads/import", raw=BROKEN[count])
+    assert (reply.status, reply.json["code"], list(reply.json["detail"])) == (422, "validation_failed", ["body"])
+    assert api.get("/leads/?count=exact").json["total"] == done
+    if not done:
+        assert not {"run", "line", "created"} & reply.json.keys()
+        return
+    assert (reply.json["created"], reply.json["updated"], reply.json["line"]) == (done, 0, done + 2)
+    assert f"Fait jusque-là : {done} créés, 0 mis à jour ; reprenez à la ligne {done + 2}." in reply.json["error"]
+    assert sql(db_url, "SELECT DISTINCT run::text FROM leads_history") == [(reply.json["run"],)]
+
+
+@pytest.mark.parametrize("on_conflict", ["skip", "fail"])
+def test_of_such_a_file_the_command_says_so_too(db_url, tmp_path, on_conflict):
+    (tmp_path / "leads.json").write_bytes(BROKEN[6000])
+    done = flask("import", str(tmp_path / "leads.json"), "--on-conflict", on_conflict, DATABASE_URL=db_url)
+    [(there,)] = sql(db_url, "SELECT count(*) FROM leads")
+    assert (done.returncode, there) == (1, 5000 if on_conflict == "skip" else 0)
+    assert "The JSON array is broken in the item at line 6002. " + (
+        "Done so far: 5000 created, 0 updated; go on from line 5002. Run " if there else "Nothing was written.\n"
+    ) in done.stderr
 
 
 def test_nobody_waits_for_a_lead_for_ever(in_the_way, write, db_url):

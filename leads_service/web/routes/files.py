@@ -92,7 +92,7 @@ def import_():
                                   on_conflict=options["on_conflict"], dry_run=options["dry_run"] == "true",
                                   reject=reject, demand=demand, room=IMPORT_ROOM)
     except SourceError as error:
-        raise validation_problem({"body": [error.sentence]}) from error
+        raise _unreadable(error) from error
     except ConflictError as error:
         raise Problem(error.fault.code, error.fault.message, line=error.row.line) from error
     except ImportStopped as stopped:
@@ -103,10 +103,18 @@ def import_():
         "understood": report.reader.described(language), "rejects": rejects})
 
 
+def _unreadable(error):
+    """The 422 of a file that cannot be read, or no further."""
+    return validation_problem({"body": [error.sentence]})
+
+
 def _told(stopped):
     """What the caller is told of an import that was stopped, with what was done; other errors as they are."""
     cause = stopped.__cause__
-    problem = cause if isinstance(cause, Problem) else database_problem(cause)
+    if isinstance(cause, SourceError):
+        problem = _unreadable(cause)
+    else:
+        problem = cause if isinstance(cause, Problem) else database_problem(cause)
     if problem is None:
         return cause
     problem.sentence = Sentence(f"{problem.sentence} {stopped.done}",
