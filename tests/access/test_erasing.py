@@ -12,7 +12,7 @@ from leads_service.access.callers import ROLE_NAMES
 from leads_service.app import create_app
 from leads_service.database.acting import act_for_nobody
 from leads_service.database.pool import database
-from real.postgres import as_role, connected, sql
+from real.postgres import as_role, connected, drop_role, sql
 
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))
 ABSENT = "00000000-0000-4000-8000-0000000000ff"
@@ -43,7 +43,7 @@ def callers(request, db_url, monkeypatch):
         database.close_all()
         if request.param == "row security":
             row_security.disable(own)
-            sql(db_url, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+            drop_role(db_url, role)
 
 
 def made(callers, who, **fields):

@@ -23,7 +23,7 @@ from leads_service.transfer.importing import import_leads
 from leads_service.transfer.verifying import verify
 from leads_service.web.description.route import promise
 from real.pgbouncer import PGBOUNCER, pgbouncer
-from real.postgres import as_role, backends, connected, empty, sql
+from real.postgres import as_role, backends, connected, drop_role, empty, sql
 from real.service import flask, until
 
 OURS, THEIRS = (uuid.UUID(f"00000000-0000-4000-8000-0000000000d{n}") for n in (1, 2))
@@ -42,9 +42,7 @@ def make_role(server_url):
         return role
     yield make
     for role, url in made:
-        if url:
-            sql(url, f"DROP OWNED BY {role} CASCADE")
-        sql(server_url, f"DROP ROLE {role}")
+        drop_role(url or server_url, role)
 
 
 @pytest.fixture(scope="module")

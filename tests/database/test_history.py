@@ -8,7 +8,7 @@ import uuid
 import psycopg2
 import pytest
 
-from real.postgres import as_role, empty, sql, transaction
+from real.postgres import as_role, drop_role, empty, sql, transaction
 
 LEAD, OTHER = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))
@@ -156,7 +156,7 @@ def role(url):
     sql(url, f"CREATE ROLE {name} LOGIN PASSWORD '{name}'; GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON leads "
              f"TO {name}; GRANT TEMPORARY ON DATABASE {sql(url, 'SELECT current_database()')[0][0]} TO {name}")
     yield name
-    sql(url, f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}")
+    drop_role(url, name)
 
 
 def test_a_role_without_rights_on_it_is_kept_and_cannot_touch_it(url, role):

@@ -11,7 +11,7 @@ from playhouse.migrations import MigrationError
 from leads_service.database import migrator
 from real.forks import under_way
 from real.migrations import NAMES, TABLES, applied, apply_all, catalog, revert_all, rows, sentence
-from real.postgres import connected, sql, transaction
+from real.postgres import connected, drop_role, sql, transaction
 from real.service import flask, service, until
 
 # The objects of the contract, and how PostgreSQL describes them.
@@ -235,7 +235,7 @@ def limited(url):
     sql(url, f"CREATE ROLE {role} LOGIN PASSWORD '{role}'; GRANT CREATE, USAGE ON SCHEMA public TO {role}")
     parts = urllib.parse.urlsplit(url)
     yield parts._replace(netloc=f"{role}:{role}@{parts.netloc.rpartition('@')[2]}").geturl()
-    sql(url, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+    drop_role(url, role)
 
 
 def test_without_trigrams_it_succeeds_says_so_and_search_answers(url, limited, complete, tmp_path):

@@ -10,7 +10,7 @@ from leads_service.access.callers import ROLE_NAMES
 from leads_service.app import create_app
 from leads_service.database.acting import act_for_nobody
 from leads_service.database.pool import database
-from real.postgres import as_role, connected, sql
+from real.postgres import as_role, connected, drop_role, sql
 
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))
 
@@ -40,4 +40,4 @@ def callers(request, db_url):
     if request.param == "row security":
         with connected(db_url) as own:
             row_security.disable(own)
-        sql(db_url, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+        drop_role(db_url, role)

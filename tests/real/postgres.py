@@ -60,6 +60,16 @@ def sql(url, statement, *parameters):
         return cursor.fetchall() if cursor.description else []
 
 
+def drop_role(url, role):
+    """Drop a role, and what it has in this database. PostgreSQL may be about to analyze its tables, and of two who
+    wait for each other it tells one to try again."""
+    dropping = f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}"
+    try:
+        sql(url, dropping)
+    except psycopg2.errors.DeadlockDetected:
+        sql(url, dropping)
+
+
 def empty(url):
     """Empty the tables, the history too: few rows are deleted, since TRUNCATE makes a file for each index."""
     sql(url, """DO $$BEGIN

@@ -16,7 +16,7 @@ from leads_service.transfer.batches.writing import Writer
 from leads_service.transfer.files.reading import read
 from leads_service.transfer.importing import import_leads
 from real.client import Caller
-from real.postgres import connected, sql
+from real.postgres import connected, drop_role, sql
 from real.service import service
 
 OURS, THEIRS = "00000000-0000-4000-8000-0000000000d1", "00000000-0000-4000-8000-0000000000d2"
@@ -54,7 +54,7 @@ def serving(request, make_migrated, tmp_path_factory):
     with service(log, WEB_CONCURRENCY=1, LEADS_AUTH="keys", **environ) as (_, caller):
         yield url, {name: Keyed(caller.address, secret) for name, secret in secrets.items()}
     if "LEADS_RLS" in environ:
-        sql(url, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+        drop_role(url, role)
 
 
 @pytest.fixture
