@@ -126,7 +126,8 @@ REQUESTS = [("GET", f"/leads/{path}", None) for path in (
     *(("POST", "/leads/bulk", json.dumps({"items": [{"op": "update", "id": lead, "data": data} for lead in some]}))
       for data, some in (({"notes": {}}, LARGE[:100]), ({"name": "z"}, LARGE[890:]))),
     ("POST", "/leads/bulk", json.dumps({"items": [{"op": "delete", "id": lead} for lead in LARGE[100:250]]})),
-    ("GET", "/leads/deleted?limit=1000", None), ("POST", f"/leads/{LARGE[100]}/restore", "{}")]
+    ("GET", "/leads/deleted?limit=1000", None), ("POST", f"/leads/{LARGE[100]}/restore", "{}"),
+    *(("GET", f"/leads/duplicates?q={term}", None) for term in ("abx", "large"))]
 
 
 def spent(process):
@@ -189,11 +190,11 @@ PAST = f"""
 
 # Leads as large as they may be: of as many texts as they can hold, that have been changed; of numbers, which are longer
 # in text than as they are stored; then of as many keys, which take PostgreSQL longest to unpack. And 400 that are as
-# large as an import of 10 kB has room for.
+# large as an import of 10 kB has room for; and some whose names are of many words, all like each other.
 AT_BOUND = f"""
-    INSERT INTO leads (id, name, email, notes)
-        SELECT id, 'large', n - 1 || '@l.fr', '{{"next_step_date": "2100-01-01"}}' || CASE WHEN n <= 250
-            THEN jsonb_build_object('a', array_fill('a'::text, ARRAY[50000])) WHEN n <= 500
+    INSERT INTO leads (id, name, email, company, notes)
+        SELECT id, 'large', n - 1 || '@l.fr', 'Acme' || n / 19, '{{"next_step_date": "2100-01-01"}}' || CASE
+            WHEN n <= 250 THEN jsonb_build_object('a', array_fill('a'::text, ARRAY[50000])) WHEN n <= 500
             THEN jsonb_build_object('a', array_fill(1e308, ARRAY[830])) ELSE keys END
         FROM (SELECT json_object_agg(k, k)::jsonb AS keys FROM generate_series(1, 16000) AS k) AS made,
         unnest('{{{",".join(LARGE)}}}'::uuid[]) WITH ORDINALITY AS large (id, n);
@@ -202,7 +203,10 @@ AT_BOUND = f"""
         generate_series(0, 399) AS n;
     UPDATE leads SET notes = notes || '{{"b": 0}}' WHERE id = ANY ('{{{",".join(LARGE[:250])}}}');
     DO $$BEGIN FOR n IN 1..70 LOOP
-        UPDATE leads SET notes = notes || jsonb_build_object('b', n) WHERE id = '{LARGE[0]}'; END LOOP; END$$"""
+        UPDATE leads SET notes = notes || jsonb_build_object('b', n) WHERE id = '{LARGE[0]}'; END LOOP; END$$;
+    INSERT INTO leads (name, company)
+        SELECT (SELECT string_agg('ab' || substr('xy', 1 + n * m % 2, 1), ' ') FROM generate_series(1, 63) AS m),
+        'Corp' || n / 19 FROM generate_series(1, 152) AS n"""
 
 
 @contextlib.contextmanager

@@ -77,12 +77,18 @@ def page(listing: Listing, phone_prefix: str, company_id: uuid.UUID | None) -> P
     leads, last = _within_bounds(rows[:listing.limit])
     next_cursor = None
     if last < len(rows) - 1:
-        next_cursor = Cursor(listing.identity, _keys(rows[last], *SORTS[listing.sort])).encode()
+        next_cursor = cursor_behind(listing, *rows[last])
     total = None
     if listing.count != "none":
         # The planner's guess would tell a company of others' leads.
         total = how_many(conditions, exactly=listing.count == "exact" or company_id is not None)
     return Page(leads, next_cursor, total)
+
+
+def cursor_behind(listing: Listing, lead: str, *keys: str) -> str:
+    """The cursor of the page of `listing` that begins behind a lead, which is given as JSON, and the sort keys that
+    are not in that."""
+    return Cursor(listing.identity, _keys((lead, *keys), *SORTS[listing.sort])).encode()
 
 
 def _within_bounds(rows):

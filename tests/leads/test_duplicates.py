@@ -4,12 +4,14 @@ import uuid
 
 import pytest
 
+from leads_service.leads.duplicates import finding
 from leads_service.leads.duplicates.judging import SAME_NAME, Traits, likeness
 from real.client import failed
 from real.postgres import sql
 
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))
 NOBODY = str(uuid.uuid4())
+SIXTEEN = " ".join(f"mot{number}" for number in range(15)) + " Dupon"  # words
 
 
 @pytest.fixture
@@ -62,6 +64,12 @@ PAIRS = {
         {"name": "Elisa Dupont", "company": "A", "email": "b@a.fr", "phone": "0712345678"}, None),
     "another name in one company": ({"name": "Élise Dupont", "company": "A"}, {"name": "Paul Martin", "company": "A"},
                                     None),
+    "a typing error in sixteen words": ({"name": f"{SIXTEEN}t", "company": "A"},
+                                        {"name": f"{SIXTEEN}d", "company": "A"}, ["name_similar"]),
+    "a typing error in seventeen words": ({"name": f"Ah {SIXTEEN}t", "company": "A"},
+                                          {"name": f"Ah {SIXTEEN}d", "company": "A"}, None),
+    "seventeen words": ({"name": f"Ah {SIXTEEN}t", "company": "A"}, {"name": f"{SIXTEEN}t ah", "company": "A"},
+                        ["name_company"]),
     "all": ({"name": "Élise Dupont", "company": "A", "email": "e@a.fr", "phone": "0612345678"},
             {"name": "Dupont Elise", "company": "a", "email": "e+1@a.fr", "phone": "0033612345678"},
             ["phone", "email_alias", "name_company"]),
@@ -120,6 +128,27 @@ def test_groups_tell_each_pair_once(client, make):
         assert client.get("/leads/duplicates", query_string=query).status_code == 422
     elsewhere = client.get("/leads/?limit=1&city=Aix").json["next_cursor"]
     assert client.get("/leads/duplicates", query_string={"cursor": elsewhere}).status_code == 422
+
+
+def test_a_page_of_groups_ends_early_where_leads_are_large(client, make, monkeypatch):
+    monkeypatch.setattr(finding, "MAX_PAGE", 100_000)
+    leads = [make("Élise Dupont", company="A", notes={"a": "é" * 15_000}) for _ in range(6)][::-1]
+    small = [make("Paul Martin", company="B") for _ in range(3)][::-1]
+    told, cursor = [], None
+    while cursor or not told:
+        page = client.get("/leads/duplicates", query_string={"cursor": cursor} if cursor else {}).json
+        told.append({each["lead"]["id"]: [of["lead"]["id"] for of in each["duplicates"]] for each in page["data"]})
+        cursor = page["next_cursor"]
+    # Each with those behind it: two of the small ones, then one large one a page.
+    assert [[*page] for page in told] == [small[:2], *([lead] for lead in leads[:5])]
+    assert all(len(others) == 5 - leads.index(lead) for page in told[1:] for lead, others in page.items())
+
+
+def test_of_the_duplicates_of_a_lead_as_many_are_told_as_have_room(client, make, db_url):
+    one = make("Élise Dupont", company="A")
+    sql(db_url, "INSERT INTO leads (name, company, notes) SELECT 'Élise Dupont', 'A', jsonb_build_object('a', "
+                "repeat('x', 9 * 1024 * 1024)) FROM generate_series(1, 3)")
+    assert len(reasons(client, one)) == 2  # those before the third have 18 MiB
 
 
 def test_what_was_dismissed_comes_again_when_one_changes(client, make):

@@ -14,8 +14,8 @@ from leads_service.database.versions import VERSION
 from leads_service.leads.duplicates.judging import Traits, likeness
 from leads_service.leads.duplicates.merging import SAME_LEAD, WHO
 from leads_service.leads.filters import of_company, where
-from leads_service.leads.pages import page
-from leads_service.leads.record import COLUMNS, demand_lead
+from leads_service.leads.pages import MAX_PAGE, cursor_behind, page
+from leads_service.leads.record import LEAD_JSON, demand_lead
 
 SWITCHBOARD = 5  # leads that may share a number of a person; one of more is a switchboard's
 COMMON = 20  # leads whose names may begin, or end, alike in one place; more is how people are called there
@@ -41,6 +41,15 @@ _BESIDE = f"""
     JOIN leads l ON l.id = beside.id AND l.id <> a.id {{behind}}"""
 # Those that stand behind the lead in the list of the newest, so that a walk tells a pair once.
 _BEHIND = "AND (l.created_at, l.id) < (a.created_at, a.id)"
+# The first of these leads, until those before have no room beside them.
+_ROWS = f"""
+    SELECT id, lead FROM (
+        SELECT id, lead, sum(octet_length(lead)) OVER (
+            ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        FROM (SELECT id::text, {LEAD_JSON.sql} AS lead, place
+              FROM unnest(%s::text[]) WITH ORDINALITY AS asked (asked_id, place) JOIN leads ON id = asked_id::uuid
+              WHERE {{met}} OFFSET 0) AS found) AS found
+    WHERE coalesce(before, 0) < {MAX_PAGE}"""
 _DISMISSED = f"""
     SELECT lead_id::text, other_id::text FROM leads_dismissed d
     WHERE (lead_id, other_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
@@ -71,19 +80,26 @@ class Groups(NamedTuple):
 
 
 def duplicates_of(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> list[Duplicate]:
-    """The leads that may be the same person as this one, the surest first. Raises Problem: not_found, merged."""
+    """The leads that may be the same person as this one, the surest first: MOST_SHOWN, and as many as have room in a
+    page. Raises Problem: not_found, merged."""
     demand_lead(lead_id, company_id)
-    return _found([str(lead_id)], company_id, "")[str(lead_id)]
+    return _told(_found([str(lead_id)], "").get(str(lead_id), ()), company_id)
 
 
 def duplicate_groups(listing: Listing, phone_prefix: str, company_id: uuid.UUID | None) -> Groups:
     """The leads of this page of a list, the newest first, that have duplicates which stand behind them in that order,
-    with those. There may be none, and more pages."""
+    with those: as many as have room in a page, at least one. There may be none, and more pages."""
     looked = page(listing, phone_prefix, company_id)
     ids = [row[len('{"id":"'):][:36] for row in looked.rows]
-    found = _found(ids, company_id, _BEHIND)
-    return Groups([(row, found[lead_id]) for lead_id, row in zip(ids, looked.rows, strict=True) if found[lead_id]],
-                  looked.next_cursor)
+    found, groups, size, before = _found(ids, _BEHIND), [], 0, None
+    for lead_id, row in zip(ids, looked.rows, strict=True):
+        if lead_id in found and (others := _told(found[lead_id], company_id)):
+            size += sum(len(each.encode()) for each in (row, *(other.row for other in others)))
+            if groups and size > MAX_PAGE:
+                return Groups(groups, cursor_behind(listing, before))
+            groups.append((row, others))
+        before = row
+    return Groups(groups, looked.next_cursor)
 
 
 def dismiss(lead_id: uuid.UUID, other_id: uuid.UUID, company_id: uuid.UUID | None) -> None:
@@ -97,8 +113,8 @@ def dismiss(lead_id: uuid.UUID, other_id: uuid.UUID, company_id: uuid.UUID | Non
         raise Problem("busy", headers={"Retry-After": "1"})
 
 
-def _found(ids, company_id, behind):
-    """{id: the duplicates of each of these leads, the surest first}."""
+def _found(ids, behind):
+    """{id: (id, Likeness) of the duplicates of each of these leads, the surest first}."""
     alike = defaultdict(dict)
     for lead_id, by_number, *traits in select(_BESIDE.format(behind=behind), [ids]).fetchall():
         own, other_id, other = Traits(*traits[:6]), traits[6], Traits(*traits[7:])
@@ -106,17 +122,15 @@ def _found(ids, company_id, behind):
             alike[lead_id][other_id] = found
     pairs = [sorted((lead_id, other_id)) for lead_id, others in alike.items() for other_id in others]
     dismissed = set(select(_DISMISSED, [*map(list, zip(*pairs, strict=True))]).fetchall()) if pairs else set()
-    best = {lead_id: sorted(((other_id, found) for other_id, found in others.items()
+    return {lead_id: sorted(((other_id, found) for other_id, found in others.items()
                              if tuple(sorted((lead_id, other_id))) not in dismissed),
                             key=lambda each: (-each[1].score, each[0]))[:MOST_SHOWN]
             for lead_id, others in alike.items()}
-    rows = _rows({other_id for others in best.values() for other_id, _ in others}, company_id)
-    return {lead_id: [Duplicate(rows[other_id], *found) for other_id, found in best.get(lead_id, ())
-                      if other_id in rows] for lead_id in ids}
 
 
-def _rows(ids, company_id):
-    """{id: JSON} of the leads."""
+def _told(found, company_id):
+    """The Duplicates that these are, of the first MAX_PAGE bytes of leads."""
     met, parameters = where(of_company(company_id))
-    return dict(select(f"SELECT id::text, row_to_json(lead)::text FROM (SELECT {COLUMNS} FROM leads "
-                       f"WHERE id = ANY (%s::uuid[]) AND {met}) AS lead", [[*ids], *parameters]).fetchall())
+    rows = dict(select(_ROWS.format(met=met), [[other_id for other_id, _ in found], *parameters],
+                       again=True).fetchall())
+    return [Duplicate(rows[other_id], *likeness) for other_id, likeness in found if other_id in rows]

@@ -14,6 +14,7 @@ PHONE, ALIAS, SAME_NAME, LIKE_NAME = REASONS = ("phone", "email_alias", "name_co
 # How alike names are that one person may have: a typing error leaves 0.4 of the trigrams of a short name. Beside that,
 # each word must be its own fellow but for one error, since half of a family's names is the same.
 THRESHOLD = 0.4
+MOST_WORDS = 16  # of a name whose words are compared one by one; that takes the square of them
 _NUMBER = re.compile(r"\+?[0-9]{6}")
 _BREAKS = str.maketrans(dict.fromkeys("-.,;:/()\"'&_", " "))
 
@@ -101,8 +102,11 @@ def _alike(one, other):
 
 
 def _are_fellows(one, other):
-    """Whether each word of the shorter name is a word of the other one, but for one typing error, or its initial."""
+    """Whether each word of the shorter name is a word of the other one, but for one typing error, or its initial; in a
+    name of more than MOST_WORDS, whether they are the same."""
     shorter, longer = sorted((one, other), key=len)
+    if len(longer) > MOST_WORDS:
+        return one == other
     left = list(longer)
     for word in sorted(shorter, key=len, reverse=True):
         fellow = min((each for each in left if _is_fellow(word, each)), key=lambda each: each != word, default=None)
