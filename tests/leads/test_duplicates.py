@@ -131,7 +131,7 @@ def test_groups_tell_each_pair_once(client, make):
 
 
 def test_a_page_of_groups_ends_early_where_leads_are_large(client, make, monkeypatch):
-    monkeypatch.setattr(finding, "MAX_PAGE", 100_000)
+    monkeypatch.setattr(finding, "MOST_BYTES", 100_000)
     leads = [make("Élise Dupont", company="A", notes={"a": "é" * 15_000}) for _ in range(6)][::-1]
     small = [make("Paul Martin", company="B") for _ in range(3)][::-1]
     told, cursor = [], None

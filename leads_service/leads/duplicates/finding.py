@@ -20,6 +20,7 @@ from leads_service.leads.record import LEAD_JSON, demand_lead
 SWITCHBOARD = 5  # leads that may share a number of a person; one of more is a switchboard's
 COMMON = 20  # leads whose names may begin, or end, alike in one place; more is how people are called there
 MOST_SHOWN = 50  # leads beside one
+MOST_BYTES = MAX_PAGE // 2  # of a page of groups, beside the leads that it looks at
 _TRAITS = ("leads_plain({0}.name)", "{0}.email", "{0}.phone", "leads_plain({0}.company)", "leads_plain({0}.city)",
            "leads_own_domain({0}.email)")
 
@@ -47,7 +48,7 @@ _ROWS = f"""
         SELECT id, lead, sum(octet_length(lead)) OVER (
             ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
         FROM (SELECT id::text, {LEAD_JSON.sql} AS lead, place
-              FROM unnest(%s::text[]) WITH ORDINALITY AS asked (asked_id, place) JOIN leads ON id = asked_id::uuid
+              FROM unnest(%s::text[]::uuid[]) WITH ORDINALITY AS asked (asked_id, place) JOIN leads ON id = asked_id
               WHERE {{met}} OFFSET 0) AS found) AS found
     WHERE coalesce(before, 0) < {MAX_PAGE}"""
 _DISMISSED = f"""
@@ -95,7 +96,7 @@ def duplicate_groups(listing: Listing, phone_prefix: str, company_id: uuid.UUID 
     for lead_id, row in zip(ids, looked.rows, strict=True):
         if lead_id in found and (others := _told(found[lead_id], company_id)):
             size += sum(len(each.encode()) for each in (row, *(other.row for other in others)))
-            if groups and size > MAX_PAGE:
+            if groups and size > MOST_BYTES:
                 return Groups(groups, cursor_behind(listing, before))
             groups.append((row, others))
         before = row
