@@ -84,7 +84,7 @@ def duplicates_of(lead_id: uuid.UUID, company_id: uuid.UUID | None) -> list[Dupl
     """The leads that may be the same person as this one, the surest first: MOST_SHOWN, and as many as have room in a
     page. Raises Problem: not_found, merged."""
     demand_lead(lead_id, company_id)
-    return _told(_found([str(lead_id)], "").get(str(lead_id), ()), company_id)
+    return _told(_found([str(lead_id)], "").get(str(lead_id)), company_id)
 
 
 def duplicate_groups(listing: Listing, phone_prefix: str, company_id: uuid.UUID | None) -> Groups:
@@ -94,7 +94,7 @@ def duplicate_groups(listing: Listing, phone_prefix: str, company_id: uuid.UUID 
     ids = [row[len('{"id":"'):][:36] for row in looked.rows]
     found, groups, size, before = _found(ids, _BEHIND), [], 0, None
     for lead_id, row in zip(ids, looked.rows, strict=True):
-        if lead_id in found and (others := _told(found[lead_id], company_id)):
+        if others := _told(found.get(lead_id), company_id):
             size += sum(len(each.encode()) for each in (row, *(other.row for other in others)))
             if groups and size > MOST_BYTES:
                 return Groups(groups, cursor_behind(listing, before))
@@ -130,8 +130,10 @@ def _found(ids, behind):
 
 
 def _told(found, company_id):
-    """The Duplicates that these are, of the first MAX_PAGE bytes of leads."""
+    """The Duplicates that these are, if any, of the first MAX_PAGE bytes of leads."""
+    if not found:
+        return []
     met, parameters = where(of_company(company_id))
     rows = dict(select(_ROWS.format(met=met), [[other_id for other_id, _ in found], *parameters],
                        again=True).fetchall())
-    return [Duplicate(rows[other_id], *likeness) for other_id, likeness in found if other_id in rows]
+    return [Duplicate(rows[other_id], *why) for other_id, why in found if other_id in rows]
