@@ -1,11 +1,13 @@
 """A real PostgreSQL, a schema made by the migrations, a real gunicorn, and clean tables for every test."""
 
 import gc
+import signal
 
 import pytest
 
 from leads_service import config
 from leads_service.app import create_app, settle
+from leads_service.database import embedded
 from leads_service.database.pool import database
 from real.folder import pytest_configure  # noqa: F401 - pytest looks for it here
 from real.migrations import apply_all
@@ -16,6 +18,15 @@ from real.service import service
 def pytest_collection_finish():
     """Python's collector looks no more through what thousands of tests consist of; it is there until the end."""
     gc.freeze()
+
+
+def pytest_sessionfinish():
+    """The servers of this process end at once: what they would still write, one after the other, nobody reads."""
+    for data_dir in embedded._shares:
+        if server := embedded._postmaster(data_dir / "pg"):
+            server.send_signal(signal.SIGQUIT)
+    for process in embedded._servers:
+        process.wait(30)
 
 
 @pytest.fixture(scope="session")

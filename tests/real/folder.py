@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -19,5 +20,15 @@ def pytest_configure(config):
         if name.startswith(("LEADS_", "PG")) or name in ("DATABASE_URL", "WEB_CONCURRENCY"):
             del os.environ[name]
     if not config.option.basetemp and not hasattr(config, "workerinput"):
-        config.option.basetemp = folder = tempfile.mkdtemp(prefix="leads-tests-")
+        config.option.basetemp = folder = tempfile.mkdtemp(prefix="leads-tests-", dir=_in_memory())
         atexit.register(shutil.rmtree, folder, ignore_errors=True)  # when the servers have been stopped, at exit too
+
+
+def _in_memory():
+    """Where there is memory for it, which takes a twentieth off the whole run: 3 GB of databases are written there."""
+    shared = Path("/dev/shm")
+    if "TMPDIR" not in os.environ and shared.is_dir() and os.access(shared, os.W_OK):
+        room = os.statvfs(shared)
+        if room.f_bavail * room.f_frsize > 8 * 2**30 and not room.f_flag & os.ST_NOEXEC:
+            return shared
+    return None

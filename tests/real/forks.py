@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import multiprocessing
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -15,9 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["leads_service.app", "gunicorn.util"])
-# What a server decides when it loads them: prometheus_client, where it counts; the others, who counts.
-_ANEW = ("leads_service", "prometheus_client")
+_FORKS.set_forkserver_preload(["tests.real.loaded"])
+# What a server decides when it loads them: prometheus_client, where it counts; the others, who counts: not contract/.
+_ANEW = re.compile(r"(leads_service|prometheus_client)\b(?!\.contract\b)")
 
 
 class Fork(_FORKS.Process):
@@ -81,7 +82,7 @@ def _run(module, arguments, environ, out, err):
     for stream, path in ((sys.stdout, out), (sys.stderr, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), stream.fileno())
     if module == "gunicorn":
-        for name in [name for name in sys.modules if name.partition(".")[0] in _ANEW]:
+        for name in filter(_ANEW.match, list(sys.modules)):
             del sys.modules[name]
     sys.argv[1:] = arguments
     try:
