@@ -1,6 +1,5 @@
 """The leads service: a Flask application over the ERP's leads in PostgreSQL."""
 
-import functools
 import logging
 import re
 
@@ -95,7 +94,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
                       docs.blueprint, board.blueprint):
         app.register_blueprint(blueprint)
     idempotency.register(app)
-    app.extensions["leads_openapi"] = functools.cache(lambda: openapi.document(app))  # takes as long as the rest here
+    app.extensions["leads_openapi"] = openapi.document(app)
     if settings.allowed_origins:
         # As patterns of their own: flask-cors would take the brackets of an IPv6 address for one.
         patterns = [re.compile(re.escape(origin) + r"\Z") for origin in settings.allowed_origins]

@@ -40,7 +40,7 @@ SwaggerUIBundle({url, dom_id: "#ui", deepLinking: true, tryItOutEnabled: true, v
 @promise(PUBLIC, {200: {"application/json": {"type": "object"}}})
 def description():
     """This description, OpenAPI 3.1."""
-    return Response(current_app.extensions["leads_openapi"](), mimetype="application/json")
+    return Response(current_app.extensions["leads_openapi"], mimetype="application/json")
 
 
 @blueprint.get("/docs")
