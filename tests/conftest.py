@@ -20,6 +20,7 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)  # behind the fixtures' ends, which still ask them when a run is broken off
 def pytest_sessionfinish():
     """The servers of this process end at once: what they would still write, one after the other, nobody reads."""
     for data_dir in embedded._shares:

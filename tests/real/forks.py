@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.real.loaded"])
+_FORKS.set_forkserver_preload(["tests.real.loaded"])  # it has no path but the root, and passes over what it misses
 # What a server decides when it loads them: prometheus_client, where it counts; the others, who counts: not contract/.
 _ANEW = re.compile(r"(leads_service|prometheus_client)\b(?!\.contract\b)")
 

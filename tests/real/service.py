@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from real.client import Caller
@@ -31,6 +32,11 @@ def until(condition, seconds=20):
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
     return found
+
+
+def workers_of(master):
+    """The processes of a gunicorn's two workers, as soon as both are there."""
+    return until(lambda: both if len(both := psutil.Process(master.pid).children()) == 2 else None)
 
 
 def deployed(name, replacements):

@@ -8,13 +8,12 @@ import signal
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-import psutil
 import psycopg2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from real.postgres import sql
-from real.service import service, until
+from real.service import service, until, workers_of
 
 THREADS = 2
 REQUESTS = "leads_http_requests_total"
@@ -70,7 +69,7 @@ def test_counts_add_up_over_the_workers(caller):
 
 def test_a_killed_worker_leaves_its_counts_and_takes_its_gauges(process_and_caller, caller):
     master, _ = process_and_caller
-    workers = until(lambda: both if len(both := psutil.Process(master.pid).children()) == 2 else None)
+    workers = workers_of(master)
     for _ in range(40):
         assert caller.get("/health").status == 200
     labels = {"route": "/health", "method": "GET", "status": "200"}
@@ -78,10 +77,10 @@ def test_a_killed_worker_leaves_its_counts_and_takes_its_gauges(process_and_call
     for worker in workers:
         os.kill(worker.pid, signal.SIGKILL)
         worker.wait(10)
-    until(lambda: len(psutil.Process(master.pid).children()) == 2)
+    workers_of(master)
     until(lambda: value(caller, POOL_MAX, server="primary") == 2 * THREADS)
     assert value(caller, REQUESTS, **labels) == counted
-    workers = psutil.Process(master.pid).children()
+    workers = workers_of(master)
     master.send_signal(signal.SIGHUP)
     until(lambda: not any(worker.is_running() for worker in workers))
     until(lambda: value(caller, POOL_MAX, server="primary") == 2 * THREADS)

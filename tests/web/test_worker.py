@@ -5,12 +5,12 @@ import http.client
 
 import psutil
 
-from real.service import service, until
+from real.service import service, workers_of
 
 
 def test_a_new_connection_goes_to_the_worker_that_has_fewest(migrated_url, tmp_path):
     with service(tmp_path / "log", DATABASE_URL=migrated_url, WEB_CONCURRENCY=2) as (master, caller):
-        workers = until(lambda: both if len(both := psutil.Process(master.pid).children()) == 2 else None)
+        workers = workers_of(master)
 
         def come(clients, scope):
             for _ in range(clients):
