@@ -60,8 +60,8 @@ class Worker(ThreadWorker):
     def accept(self, listener):
         # A new connection wakes every worker; that with the fewest is to have it. Left to chance, one of two workers
         # has most of eight clients a third of the time, and a sixth fewer requests are answered. Clients that connect
-        # for each request are even by themselves.
-        if self._keeps and self.nr_conns < self.cfg.threads:
+        # for each request are even by themselves; where there is one worker nobody is let ahead.
+        if self._keeps and self.cfg.workers > 1 and self.nr_conns < self.cfg.threads:
             time.sleep(self.nr_conns * _COURTESY)
         super().accept(listener)
 
