@@ -11,7 +11,7 @@ from leads_service.database import embedded
 from leads_service.database.pool import database
 from real.folder import pytest_configure  # noqa: F401 - pytest looks for it here
 from real.migrations import apply_all
-from real.postgres import databases, empty, server
+from real.postgres import connected, databases, empty, server
 from real.service import service
 
 
@@ -57,6 +57,18 @@ def migrated_url(make_migrated):
 
 
 @pytest.fixture(scope="session")
+def kept(migrated_url):
+    with connected(migrated_url) as own:
+        yield own
+
+
+@pytest.fixture
+def own(kept, db_url):
+    """A Database of this process on the migrated database, its tables empty; its connection stays for the next test."""
+    return kept
+
+
+@pytest.fixture(scope="session")
 def running(migrated_url, tmp_path_factory):
     """A service of two workers on that database."""
     with service(tmp_path_factory.mktemp("gunicorn") / "log", DATABASE_URL=migrated_url, WEB_CONCURRENCY=2) as (_, own):
@@ -87,4 +99,5 @@ def app(made_app, db_url):
     """The application in this process, for what HTTP does not show."""
     settle(made_app.extensions["leads_settings"])  # another test's application may have come between
     yield made_app
-    database.close_all()
+    if not database.is_closed():  # the idle ones stay for the next test: a new one costs more than most that one asks
+        database.manual_close()

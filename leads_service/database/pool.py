@@ -96,13 +96,19 @@ class Database(PooledPostgresqlDatabase):
     _warned = False
     _watcher = None
     _gauge = None
+    _pointed = None  # what it was last configured with
 
     def configure(self, url: str, *, connections: int, recycle: float, statement_timeout: float,
                   slow_query: float = math.inf, row_security: bool = False, server: str | None = None) -> None:
         """Point the pool at `url` (postgresql://): at most `connections`, none older than `recycle` seconds, no
         statement longer than `statement_timeout` seconds (0: no limit), those over `slow_query` seconds logged. What
         `url` itself sets, wins, save that times are in UTC and texts in UTF-8. `row_security`: tell PostgreSQL for whom
-        every transaction is, and connect only where it asks. `server`: the pool's name in the metrics."""
+        every transaction is, and connect only where it asks. `server`: the pool's name in the metrics. Connections that
+        were made otherwise are closed."""
+        pointed = url, statement_timeout, slow_query, row_security
+        if self._pointed and pointed != self._pointed:
+            self.close_all()
+        self._pointed = pointed
         given = parse_dsn(url)
         defaults = {"application_name": "leads_service", "connect_timeout": CONNECT_TIMEOUT} | KEEPALIVES
         parameters = {name: value for name, value in defaults.items() if name not in given}

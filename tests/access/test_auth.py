@@ -12,7 +12,6 @@ from leads_service import config
 from leads_service.access import callers, keys
 from leads_service.access.callers import Role
 from leads_service.app import create_app
-from leads_service.database.pool import database
 from leads_service.web.description.route import promise_of
 from real.postgres import connected, sql
 from real.service import service
@@ -196,14 +195,12 @@ def test_a_route_that_nobody_thought_of_is_refused(db_url, caplog):
         assert app.test_client().get("/leads/new", headers=headers).status_code == status
         assert app.test_client().options("/leads/new", headers=headers).status_code == status
     assert "new promises nothing" in caplog.text
-    database.close_all()
 
 
 def test_past_the_question_there_is_no_caller(db_url):
     app = create_app(config.load({"DATABASE_URL": db_url, "LEADS_AUTH": "keys"}))
     with app.app_context(), pytest.raises(AttributeError):
         callers.caller()
-    database.close_all()
 
 
 def test_without_auth_nobody_is_asked(app):

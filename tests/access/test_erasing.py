@@ -11,8 +11,7 @@ from leads_service.access import keys, row_security
 from leads_service.access.callers import ROLE_NAMES
 from leads_service.app import create_app
 from leads_service.database.acting import act_for_nobody
-from leads_service.database.pool import database
-from real.postgres import as_role, connected, drop_role, sql
+from real.postgres import as_role, drop_role, sql
 
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))
 ABSENT = "00000000-0000-4000-8000-0000000000ff"
@@ -20,30 +19,28 @@ ERASE = {"reason": "demande", "confirm": "x"}
 
 
 @pytest.fixture(params=["plain", "row security"])
-def callers(request, db_url, monkeypatch):
+def callers(request, own, db_url, monkeypatch):
     """A function: the answer to a caller called after role and company."""
     monkeypatch.setattr(keys, "RETRY", 0)
     companies = {"": None, " ours": OURS, " theirs": THEIRS}
     settings, role = {"DATABASE_URL": db_url, "LEADS_AUTH": "keys"}, f"leads_role_{uuid.uuid4().hex[:8]}"
-    with connected(db_url) as own:
-        sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", OURS, THEIRS)
-        secrets = {name + whose: keys.create(own, name + whose, name, company)
-                   for name in ROLE_NAMES for whose, company in companies.items()}
-        if request.param == "row security":
-            sql(db_url, f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
-            row_security.enable(own, role)
-            settings |= {"DATABASE_URL": as_role(db_url, role), "LEADS_RLS": "1"}
-        client = create_app(config.load(settings)).test_client()
+    sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", OURS, THEIRS)
+    secrets = {name + whose: keys.create(own, name + whose, name, company)
+               for name in ROLE_NAMES for whose, company in companies.items()}
+    if request.param == "row security":
+        sql(db_url, f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
+        row_security.enable(own, role)
+        settings |= {"DATABASE_URL": as_role(db_url, role), "LEADS_RLS": "1"}
+    client = create_app(config.load(settings)).test_client()
 
-        def call(who, method, path, body=None, **headers):
-            raw = {"data": body} if isinstance(body, str) else {"json": body}
-            return client.open(path, method=method, headers={"X-API-Key": secrets[who]} | headers, **raw)
-        yield call
-        act_for_nobody()
-        database.close_all()
-        if request.param == "row security":
-            row_security.disable(own)
-            drop_role(db_url, role)
+    def call(who, method, path, body=None, **headers):
+        raw = {"data": body} if isinstance(body, str) else {"json": body}
+        return client.open(path, method=method, headers={"X-API-Key": secrets[who]} | headers, **raw)
+    yield call
+    act_for_nobody()
+    if request.param == "row security":
+        row_security.disable(own)
+        drop_role(db_url, role)
 
 
 def made(callers, who, **fields):

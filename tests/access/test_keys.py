@@ -25,11 +25,10 @@ COMPANY = "00000000-0000-4000-8000-0000000000d1"
 
 
 @pytest.fixture
-def make_key(db_url):
+def make_key(own):
     """A function that makes a key and gives its secret."""
     def make(name="Key", role="reader", company_id=None):
-        with connected(db_url) as own:
-            return keys.create(own, name, role, company_id)
+        return keys.create(own, name, role, company_id)
     return make
 
 
@@ -96,7 +95,7 @@ def test_nearly_a_key_is_none(make_key, ring, wrong):
     assert ring.caller(wrong(make_key())) is None
 
 
-def test_a_new_key_is_taken_at_once_and_a_revoked_one_soon_not(make_key, ring, db_url, monkeypatch):
+def test_a_new_key_is_taken_at_once_and_a_revoked_one_soon_not(make_key, ring, own, monkeypatch):
     assert keys.FRESH < 30
     assert keys.STALE < 30
     monkeypatch.setattr(keys, "FRESH", 0.2)
@@ -104,10 +103,9 @@ def test_a_new_key_is_taken_at_once_and_a_revoked_one_soon_not(make_key, ring, d
     first = make_key("first")
     assert ring.caller(first)
     assert ring.caller(make_key("second"))
-    with connected(db_url) as own:
-        assert keys.revoke(own, "first")
-        assert keys.revoke(own, "first")
-        assert not keys.revoke(own, "nobody")
+    assert keys.revoke(own, "first")
+    assert keys.revoke(own, "first")
+    assert not keys.revoke(own, "nobody")
     until(lambda: not ring.caller(first), 1)
 
 
@@ -253,5 +251,4 @@ def test_nothing_personal_in_the_log(db_url, make_key, caplog):
             for _ in range(2):
                 app.test_client().post("/leads/", headers={"X-API-Key": key, "Content-Type": "application/json"},
                                        data=json.dumps({"name": "x", "email": "camille@example.com"}))
-    database.close_all()
     assert not [word for word in ("camille", secret, "x" * 43) if word in caplog.text]

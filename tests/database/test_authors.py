@@ -15,7 +15,7 @@ from leads_service.database.acting import act_for, act_for_nobody
 from leads_service.database.pool import database, select, write
 from leads_service.transfer.files.reading import read
 from leads_service.transfer.importing import import_leads
-from real.postgres import connected, sql
+from real.postgres import sql
 
 SECRET = "a secret of the tests, of 32 characters or more"
 ODD = ["Jean Dupont", "O'Brien; DROP TABLE leads; --", "100 %", "%s %(x)s %%", "back\\slash\\'", "E'\\x27", 'double "',
@@ -57,7 +57,6 @@ def serve(db_url):
 
     yield make
     act_for_nobody()
-    database.close_all()
 
 
 def every_write(client, headers):
@@ -74,9 +73,8 @@ def every_write(client, headers):
 OPERATIONS = ["leads INSERT", "leads UPDATE", "leads UPDATE", "leads INSERT", "leads DELETE"]
 
 
-def test_a_key_writes_under_its_name(serve, db_url, written):
-    with connected(db_url) as own:
-        secret = keys.create(own, "Site 'web' 100 %", "admin", None)
+def test_a_key_writes_under_its_name(serve, own, db_url, written):
+    secret = keys.create(own, "Site 'web' 100 %", "admin", None)
     written()
     client = serve(LEADS_AUTH="keys")
     every_write(client, {"X-API-Key": secret, "X-Request-ID": "asked-1"})

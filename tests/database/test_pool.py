@@ -282,6 +282,13 @@ def test_a_database_that_was_not_migrated_is_told(make_database, tmp_path):
         assert caller.make()
 
 
+def test_a_pool_that_is_pointed_elsewhere_keeps_no_connection(db_url, make_database):
+    with connected(db_url) as own:
+        assert own.execute_sql("SELECT to_regclass('leads')").fetchone() == ("leads",)
+        own.configure(make_database(), connections=2, recycle=3600, statement_timeout=0)
+        assert own.execute_sql("SELECT to_regclass('leads')").fetchone() == (None,)
+
+
 def test_statements_are_planned_once_a_connection(db_url):
     with connected(db_url) as own:
         for number in range(3):

@@ -19,7 +19,7 @@ from leads_service.database.pool import database
 from leads_service.leads.past import changes
 from leads_service.leads.past.history import purge
 from real.forks import under_way
-from real.postgres import connected, sql
+from real.postgres import sql
 from real.service import flask, until
 
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))
@@ -231,11 +231,10 @@ def test_a_page_ends_early_where_leads_are_large_that_nobody_asked_for(ask, monk
     assert len(pages) == 2
 
 
-def test_a_company_sees_nothing_of_others(db_url):
+def test_a_company_sees_nothing_of_others(own, db_url):
     client = create_app(config.load({"DATABASE_URL": db_url, "LEADS_AUTH": "keys"})).test_client()
     sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'ours'), (%s, 'theirs')", OURS, THEIRS)
-    with connected(db_url) as own:
-        headers = {"Authorization": f"Bearer {keys.create(own, 'ours', 'reader', OURS)}"}
+    headers = {"Authorization": f"Bearer {keys.create(own, 'ours', 'reader', OURS)}"}
 
     def ask(**query):
         return client.get("/leads/changes", query_string=query, headers=headers).json
@@ -253,7 +252,6 @@ def test_a_company_sees_nothing_of_others(db_url):
     for secret in (THEIRS, other, "before", "left", "after"):
         assert secret not in json.dumps(page["data"])
     assert told(ask(after="start", q="left")) == []
-    database.close_all()
 
 
 def test_what_is_purged_is_gone(ask, db_url):

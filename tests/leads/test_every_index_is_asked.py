@@ -95,19 +95,24 @@ def filled_url(make_database):
     return url
 
 
-@pytest.fixture
-def explaining(filled_url):
-    """What statements that read ask: a pool that keeps their plans."""
+@pytest.fixture(scope="module")
+def pool(filled_url):
     own = Explaining()
-    own.configure(filled_url, connections=1, recycle=60, statement_timeout=0)
-    token = reads_from.set(own)
+    own.configure(filled_url, connections=1, recycle=3600, statement_timeout=0)
+    yield own
+    own.close_all()
+
+
+@pytest.fixture
+def explaining(pool):
+    """What statements that read ask: a pool that keeps their plans."""
+    pool.execute_sql("RESET ALL; SET enable_seqscan = off; SET enable_sort = off")
+    pool.plans.clear()
+    token = reads_from.set(pool)
     try:
-        own.execute_sql("SET enable_seqscan = off")
-        own.execute_sql("SET enable_sort = off")
-        yield own
+        yield pool
     finally:
         reads_from.reset(token)
-        own.close_all()
 
 
 @pytest.mark.parametrize(("index", "asked"), ASKED.items())

@@ -13,10 +13,9 @@ from leads_service.app import create_app
 from leads_service.contract.lead import LEAD_COLUMNS
 from leads_service.contract.lists import CHANGES, Cursor
 from leads_service.database.acting import act_for_nobody
-from leads_service.database.pool import database
 from leads_service.leads.past import history
 from real.client import failed
-from real.postgres import connected, sql, transaction, waits_for_a_lock
+from real.postgres import sql, transaction, waits_for_a_lock
 from real.service import until
 
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))
@@ -214,20 +213,18 @@ def test_purge_leaves_what_a_transaction_may_still_stand_before(app, api, db_url
 # Roles and companies.
 
 @pytest.fixture
-def callers(db_url):
+def callers(own, db_url):
     """A function that asks with the key of a role, or of a role and a company."""
     client = create_app(config.load({"DATABASE_URL": db_url, "LEADS_AUTH": "keys"})).test_client()
     sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", OURS, THEIRS)
     companies = {"": None, " ours": OURS, " theirs": THEIRS}
-    with connected(db_url) as own:
-        secrets = {role + whose: keys.create(own, role + whose, role, company)
-                   for role in ROLE_NAMES for whose, company in companies.items()}
+    secrets = {role + whose: keys.create(own, role + whose, role, company)
+               for role in ROLE_NAMES for whose, company in companies.items()}
 
     def call(who, method, path, body=None):
         return client.open(path, method=method, json=body, headers={"X-API-Key": secrets[who], "X-Request-ID": "q-1"})
     yield call
     act_for_nobody()
-    database.close_all()
 
 
 def test_roles(callers):

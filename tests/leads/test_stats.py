@@ -13,10 +13,9 @@ from leads_service import config
 from leads_service.access import keys
 from leads_service.app import create_app
 from leads_service.contract.vocabulary import STAGES, STATUSES
-from leads_service.database.pool import database
 from leads_service.leads.figures import stats as figures
 from real.client import failed
-from real.postgres import connected, sql
+from real.postgres import sql
 
 OURS, THEIRS = (f"00000000-0000-4000-8000-0000000000d{number}" for number in (1, 2))
 BY = ("stage", "status", "source", "owner", "segment", "month")
@@ -190,21 +189,17 @@ def test_days_are_those_of_the_history(api, db_url):
 
 
 @pytest.mark.parametrize("company", [None, OURS])
-def test_the_days_of_many_leads_are_those_of_a_sample(db_url, monkeypatch, company):
+def test_the_days_of_many_leads_are_those_of_a_sample(own, db_url, monkeypatch, company):
     monkeypatch.setattr(figures, "SAMPLE", 500)
     sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours')", OURS)
     sql(db_url, "INSERT INTO leads (name, stage, status, company_id) SELECT 'x', CASE WHEN n < 2000 THEN 'new' "
                 "ELSE 'won' END, 'active', %s FROM generate_series(1, 3000) n", company)
     sql(db_url, "UPDATE leads SET status = 'converti' WHERE stage = 'won'")
     shift(db_url, 7)
-    with connected(db_url) as own:
-        key = keys.create(own, "all", "reader", company and uuid.UUID(company))
+    key = keys.create(own, "all", "reader", company and uuid.UUID(company))
     client = create_app(config.load({"DATABASE_URL": db_url, "LEADS_AUTH": "keys"})).test_client()
-    try:
-        data, again = (client.get("/leads/stats?by=stage", headers={"Authorization": f"Bearer {key}"}).json["data"]
-                       for _ in range(2))
-    finally:
-        database.close_all()
+    data, again = (client.get("/leads/stats?by=stage", headers={"Authorization": f"Bearer {key}"}).json["data"]
+                   for _ in range(2))
     assert again == data
     assert 250 < data["sample"] < 1000
     assert [each["count"] for each in data["values"]] == [1999, 1001]
@@ -244,12 +239,11 @@ def test_ids_are_judged(api, query, names):
     assert api.call("DELETE", "/leads/stages").status == 405
 
 
-def test_a_company_s_figures(db_url):
+def test_a_company_s_figures(own, db_url):
     """Neither others' leads nor what became of a lead before it came."""
     sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", OURS, THEIRS)
-    with connected(db_url) as own:
-        secrets = {name: keys.create(own, name, "editor", company) for name, company in
-                   (("ours", uuid.UUID(OURS)), ("all", None))}
+    secrets = {name: keys.create(own, name, "editor", company) for name, company in
+               (("ours", uuid.UUID(OURS)), ("all", None))}
     client = create_app(config.load({"DATABASE_URL": db_url, "LEADS_AUTH": "keys"})).test_client()
 
     def call(who, method, path, body=None):
@@ -257,26 +251,23 @@ def test_a_company_s_figures(db_url):
         assert answer.status_code < 300, answer.text
         return answer.json["data"]
 
-    try:
-        stayed = call("ours", "POST", "/leads/", {"name": "x"})["id"]
-        came = call("all", "POST", "/leads/", {"name": "x", "companyId": THEIRS})["id"]
-        others = call("all", "POST", "/leads/", {"name": "x", "companyId": THEIRS, "owner": "Léa"})["id"]
-        call("all", "PATCH", f"/leads/{came}", {"status": "Gagné"})
-        call("all", "PATCH", f"/leads/{came}", {"companyId": OURS})
-        data = call("ours", "GET", "/leads/stats?by=stage")
-        assert [(each["value"], each["count"]) for each in data["values"]] == [("new", 1), ("won", 1)]
-        assert days_of(data, "days_in_stage", "new") == (0, 0, 1, 0)
-        assert days_of(data, "days_in_stage", "won") == (None, None, 0, 1)
-        assert days_of(data, "days_to_convert", "won") == (None, None, 0, 1)
-        assert data["whole"]["count"] == 2
-        assert days_of(call("all", "GET", "/leads/stats?by=stage"), "days_to_convert", "won") == (0, 0, 1, 0)
-        assert call("ours", "GET", "/leads/stats?by=owner&owner=L%C3%A9a")["whole"]["count"] == 0
-        asked = f"/leads/stages?id={stayed}&id={came}&id={others}"
-        found = call("ours", "GET", asked)
-        assert found.keys() == {stayed, came}
-        assert found[came] is None
-        assert None not in call("all", "GET", asked).values()
-        call("all", "PATCH", f"/leads/{came}", {"stage": "lost"})
-        assert call("ours", "GET", asked)[came]
-    finally:
-        database.close_all()
+    stayed = call("ours", "POST", "/leads/", {"name": "x"})["id"]
+    came = call("all", "POST", "/leads/", {"name": "x", "companyId": THEIRS})["id"]
+    others = call("all", "POST", "/leads/", {"name": "x", "companyId": THEIRS, "owner": "Léa"})["id"]
+    call("all", "PATCH", f"/leads/{came}", {"status": "Gagné"})
+    call("all", "PATCH", f"/leads/{came}", {"companyId": OURS})
+    data = call("ours", "GET", "/leads/stats?by=stage")
+    assert [(each["value"], each["count"]) for each in data["values"]] == [("new", 1), ("won", 1)]
+    assert days_of(data, "days_in_stage", "new") == (0, 0, 1, 0)
+    assert days_of(data, "days_in_stage", "won") == (None, None, 0, 1)
+    assert days_of(data, "days_to_convert", "won") == (None, None, 0, 1)
+    assert data["whole"]["count"] == 2
+    assert days_of(call("all", "GET", "/leads/stats?by=stage"), "days_to_convert", "won") == (0, 0, 1, 0)
+    assert call("ours", "GET", "/leads/stats?by=owner&owner=L%C3%A9a")["whole"]["count"] == 0
+    asked = f"/leads/stages?id={stayed}&id={came}&id={others}"
+    found = call("ours", "GET", asked)
+    assert found.keys() == {stayed, came}
+    assert found[came] is None
+    assert None not in call("all", "GET", asked).values()
+    call("all", "PATCH", f"/leads/{came}", {"stage": "lost"})
+    assert call("ours", "GET", asked)[came]

@@ -7,7 +7,7 @@ import pytest
 from werkzeug.datastructures import MultiDict
 
 from leads_service.contract.lists import ListQuery, load_query
-from leads_service.database.pool import Database, database, reads_from
+from leads_service.database.pool import Database, reads_from
 from leads_service.leads.convert import convert_lead
 from leads_service.leads.pages import page
 from leads_service.leads.record import add_lead, change_lead, lead_by_id, remove_lead
@@ -21,8 +21,7 @@ ADDRESS = "Theirs@example.com"
 def companies(app, db_url):
     """An application in this process on the tables of two companies; gives the database's URL."""
     sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", str(OURS), str(THEIRS))
-    yield db_url
-    database.close_all()
+    return db_url
 
 
 def made(email):

@@ -2,7 +2,8 @@
 
 import gc
 
-import gunicorn.util  # noqa: F401
+import gunicorn.app.wsgiapp
+import gunicorn.workers.gthread  # noqa: F401
 
 import leads_service.app  # noqa: F401
 

@@ -5,16 +5,15 @@ import pytest
 from leads_service.contract.lead import LeadBody
 from leads_service.transfer.importing import import_leads
 from leads_service.transfer.opening import open_source
-from real.postgres import connected
 
 
 @pytest.fixture
-def bring(db_url):
+def bring(own):
     """A function that imports in this process: (report, [(line, column, code)])."""
 
     def from_file(source, **options):
         rejects = []
-        with connected(db_url) as own, open_source(str(source)) as opened:
+        with open_source(str(source)) as opened:
             report = import_leads(own, opened, LeadBody(), None, **options,
                                   reject=lambda row, fault: rejects.append((row.line, fault.column, fault.code)))
         return report, rejects

@@ -34,13 +34,12 @@ def test_an_import_ends_by_the_processor_time_of_its_threads():
     assert "processeur" not in raised.value.sentence
 
 
-def test_what_the_writing_thread_has_used_is_told(db_url, monkeypatch):
+def test_what_the_writing_thread_has_used_is_told(own, monkeypatch):
     monkeypatch.setattr(importing, "BATCH", 100)
     monkeypatch.setattr(importing, "_LOOK", 0)
     told = []
-    with connected(db_url) as own:
-        import_leads(own, read(io.BytesIO(b"name\n" + b"x\n" * 500)), LeadBody(), None, reject=lambda row, fault: None,
-                     demand=told.append)
+    import_leads(own, read(io.BytesIO(b"name\n" + b"x\n" * 500)), LeadBody(), None, reject=lambda row, fault: None,
+                 demand=told.append)
     assert told == sorted(told)
     assert 0 < told[-1] < 60
 
@@ -53,11 +52,11 @@ def test_only_rows_with_an_email_are_looked_for_by_it(db_url):
     assert until(lambda: sql(db_url, told)) == [(1,)]
 
 
-def test_who_uploads_too_dear_a_file_is_told_what_was_done(db_url, monkeypatch):
+def test_who_uploads_too_dear_a_file_is_told_what_was_done(own, monkeypatch):
     monkeypatch.setattr(importing, "BATCH", 100)
     monkeypatch.setattr(importing, "_LOOK", 0)
     demand = demand_of(NOBODY, 1000, 0.3)
-    with connected(db_url) as own, pytest.raises(ImportStopped) as raised:
+    with pytest.raises(ImportStopped) as raised:
         import_leads(own, read(io.BytesIO(b"name\n" + b"x\n" * 500_000)), LeadBody(), None, demand=demand,
                      reject=lambda row, fault: None)
     assert raised.value.__cause__.code == "timeout"

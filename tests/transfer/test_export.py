@@ -16,7 +16,7 @@ from leads_service.transfer.exporting import export_leads
 from leads_service.transfer.files.cells import neutral, original
 from leads_service.transfer.files.reading import read
 from leads_service.transfer.importing import import_leads
-from real.postgres import connected, sql
+from real.postgres import sql
 from real.service import flask
 
 
@@ -102,23 +102,22 @@ LEADS = st.lists(st.fixed_dictionaries({"name": TEXT.filter(str.strip)}, optiona
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(leads=LEADS)
-def test_export_import_export_changes_nothing(db_url, format, leads):
-    with connected(db_url) as own:
-        def table():
-            return own.execute_sql("SELECT row_to_json(leads)::text FROM leads ORDER BY id").fetchall()
+def test_export_import_export_changes_nothing(own, format, leads):
+    def table():
+        return own.execute_sql("SELECT row_to_json(leads)::text FROM leads ORDER BY id").fetchall()
 
-        def export():
-            return b"".join(export_leads(own, Selection((), None), "+33", format, None))
+    def export():
+        return b"".join(export_leads(own, Selection((), None), "+33", format, None))
 
-        own.execute_sql("DELETE FROM leads")
-        source = "\n".join(json.dumps({"id": str(uuid.uuid4())} | lead) for lead in leads).encode()
-        if leads:
-            assert bring(own, source).created == len(leads)
-        before, exported = table(), export()
-        own.execute_sql("DELETE FROM leads")
-        if leads:
-            assert bring(own, exported).created == len(leads)
-        assert (table(), export()) == (before, exported)
+    own.execute_sql("DELETE FROM leads")
+    source = "\n".join(json.dumps({"id": str(uuid.uuid4())} | lead) for lead in leads).encode()
+    if leads:
+        assert bring(own, source).created == len(leads)
+    before, exported = table(), export()
+    own.execute_sql("DELETE FROM leads")
+    if leads:
+        assert bring(own, exported).created == len(leads)
+    assert (table(), export()) == (before, exported)
 
 
 def bring(own, text):

@@ -10,7 +10,7 @@ from leads_service.contract.lead import LeadBody
 from leads_service.transfer import importing
 from leads_service.transfer.files.reading import read
 from leads_service.transfer.importing import ImportStopped, import_leads
-from real.postgres import connected, sql
+from real.postgres import sql
 
 LEAD = "00000000-0000-4000-8000-000000000001"
 PRESENT = "INSERT INTO leads (id, name, email, notes, activities) VALUES (%s, 'x', 'a@b.fr', %s, %s)"
@@ -96,12 +96,11 @@ def test_a_small_file_has_only_so_much_looked_at(post, large, db_url):
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_how_large_another_companys_leads_are_is_not_told(db_url, large, dry_run):
+def test_how_large_another_companys_leads_are_is_not_told(own, db_url, large, dry_run):
     ours, told = uuid.UUID(int=1), []
     sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours')", str(ours))
-    with connected(db_url) as own:
-        report = import_leads(own, read(io.BytesIO("\n".join(ADDS).encode())), LeadBody(), ours, on_conflict="update",
-                              dry_run=dry_run, reject=lambda row, fault: told.append(fault.code), room=1)
+    report = import_leads(own, read(io.BytesIO("\n".join(ADDS).encode())), LeadBody(), ours, on_conflict="update",
+                          dry_run=dry_run, reject=lambda row, fault: told.append(fault.code), room=1)
     assert (report.rows, told) == (20, ["email_taken"] * 20)
 
 
@@ -111,35 +110,35 @@ def test_a_long_file_has_room_for_more(post, large):
     assert post("\n".join(long), on_conflict="update").data["updated"] == 20
 
 
-def bring_with_room(db_url, lines, room, told=lambda row, fault: None):
-    with connected(db_url) as own, pytest.raises(ImportStopped) as raised:
+def bring_with_room(own, lines, room, told=lambda row, fault: None):
+    with pytest.raises(ImportStopped) as raised:
         import_leads(own, read(io.BytesIO("\n".join(lines).encode())), LeadBody(), None, on_conflict="update",
                      reject=told, room=room)
     assert raised.value.__cause__.code == "timeout"
     return raised.value
 
 
-def test_what_stands_behind_the_last_row_is_not_told(db_url, large):
+def test_what_stands_behind_the_last_row_is_not_told(own, large):
     """A reject of a line that is to be sent again would be told twice."""
     told = []
     lines = [*ADDS[:2], "x,broken,y", *ADDS[2:], "x,broken,y"]
-    stopped = bring_with_room(db_url, lines, 1, lambda row, fault: told.append(row.line))
+    stopped = bring_with_room(own, lines, 1, lambda row, fault: told.append(row.line))
     assert (stopped.line, stopped.report.updated, stopped.report.rejected, told) == (4, 1, 1, [3])
 
 
-def test_a_file_that_breaks_behind_the_last_row_is_stopped_before(db_url, large, monkeypatch):
+def test_a_file_that_breaks_behind_the_last_row_is_stopped_before(own, large, monkeypatch):
     monkeypatch.setattr(importing, "BATCH", 1)
     rows = [json.dumps({"name": "x", "email": f"{n}@b.fr", "remark": "y"}) for n in (1, 2, 3)]
-    assert bring_with_room(db_url, ["[" + ",".join(rows) + ", oops"], 1).report.updated == 1
+    assert bring_with_room(own, ["[" + ",".join(rows) + ", oops"], 1).report.updated == 1
 
 
-def test_one_lead_always_has_room(db_url, large):
+def test_one_lead_always_has_room(own, large):
     """Else whoever sends the rest of the file would send it for ever."""
-    assert bring_with_room(db_url, ADDS, 1).report.updated == 1
-    assert bring_with_room(db_url, ADDS[:1] + ADDS[2:], 1).report.updated == 1
+    assert bring_with_room(own, ADDS, 1).report.updated == 1
+    assert bring_with_room(own, ADDS[:1] + ADDS[2:], 1).report.updated == 1
 
 
-def test_the_first_row_of_a_batch_may_have_no_room(db_url, large, monkeypatch):
+def test_the_first_row_of_a_batch_may_have_no_room(own, large, monkeypatch):
     monkeypatch.setattr(importing, "BATCH", 1)
-    stopped = bring_with_room(db_url, ADDS, 300_000)
+    stopped = bring_with_room(own, ADDS, 300_000)
     assert (stopped.line, stopped.report.updated) == (4, 2)

@@ -11,7 +11,7 @@ from leads_service.contract.lead import LeadBody
 from leads_service.transfer.batches.writing import ConflictError
 from leads_service.transfer.importing import import_leads
 from leads_service.transfer.opening import open_source
-from real.postgres import connected, sql
+from real.postgres import sql
 
 ONE, TWO, OURS, THEIRS = (str(uuid.UUID(int=number)) for number in range(1, 5))
 
@@ -89,22 +89,22 @@ def test_when_the_one_that_stays_is_deleted_the_others_may_come(merged, db_url):
     assert sql(db_url, "SELECT id::text, email FROM leads") == [(TWO, "two@x.fr")]
 
 
-def test_to_fail_ends_there(merged, db_url, tmp_path):
+def test_to_fail_ends_there(merged, own, tmp_path):
     path = tmp_path / "leads.csv"
     path.write_text(FILES["by e-mail"])
-    with connected(db_url) as own, open_source(str(path)) as opened, pytest.raises(ConflictError) as raised:
+    with open_source(str(path)) as opened, pytest.raises(ConflictError) as raised:
         import_leads(own, opened, LeadBody(), None, on_conflict="fail", reject=lambda *_: None)
     assert raised.value.row.line == 2
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize(("file", "code"), [("by e-mail", "email_taken"), ("by id", "id_taken")])
-def test_what_is_merged_into_anothers_lead_is_taken(merged, db_url, tmp_path, file, code, dry_run):
+def test_what_is_merged_into_anothers_lead_is_taken(merged, own, db_url, tmp_path, file, code, dry_run):
     sql(db_url, "INSERT INTO companies (id, name) VALUES (%s, 'Ours'), (%s, 'Theirs')", OURS, THEIRS)
     sql(db_url, "UPDATE leads SET company_id = %s", THEIRS)
     path, refused = tmp_path / "leads.csv", []
     path.write_text(FILES[file])
-    with connected(db_url) as own, open_source(str(path)) as opened:
+    with open_source(str(path)) as opened:
         report = import_leads(own, opened, LeadBody(), uuid.UUID(OURS), on_conflict="update", dry_run=dry_run,
                               reject=lambda row, fault: refused.append((fault.code, json.dumps(fault.message))))
     assert (report.created, report.updated, [code for code, _ in refused]) == (0, 0, [code])

@@ -14,20 +14,20 @@ from leads_service.transfer import importing
 from leads_service.transfer.batches.writing import ConflictError
 from leads_service.transfer.importing import import_leads
 from leads_service.transfer.opening import open_source
-from real.postgres import connected, sql
+from real.postgres import sql
 
 IDS = [f"f3b1a0a2-5b1f-4a57-9c30-3f0b5f3ad{index:03}" for index in range(10)]
 COLUMNS = "id::text, name, email, city, notes, tags, interest_level"
 
 
 @pytest.fixture
-def bring(db_url, tmp_path):
+def bring(own, tmp_path):
     """A function that imports a text in this process: (created, updated, skipped, rejected), {line: code}."""
     def bring(text, **options):
         path = tmp_path / "leads.csv"
         path.write_text(text)
         rejects = {}
-        with connected(db_url) as own, open_source(str(path)) as opened:
+        with open_source(str(path)) as opened:
             report = import_leads(own, opened, LeadBody(), None, **options,
                                   reject=lambda row, fault: rejects.update({row.line: fault.code}))
         return (report.created, report.updated, report.skipped, report.rejected), rejects

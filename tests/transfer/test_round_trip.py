@@ -15,7 +15,7 @@ from leads_service.transfer.exporting import export_leads
 from leads_service.transfer.files.cells import neutral, original
 from leads_service.transfer.files.reading import read
 from leads_service.transfer.importing import import_leads
-from real.postgres import connected, sql
+from real.postgres import sql
 
 ODD = ["=1+1", "'=1", "''+x", "Dupont;=cmd", "a,=b", "x\n=y", "x\t@z", "+33612345678", "-", "NULL", "\\N", "{a}", "[b]",
        "'", "\ufeffx", "a\"b;=c", "sep=;", "\r\n=x", "1e5", "00123", "2025-01-01", "TRUE", "  x"]
@@ -30,7 +30,7 @@ def exported(own, format):
 @pytest.mark.parametrize("format", ["csv", "ndjson", "xlsx"])
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(TEXTS, min_size=1, max_size=8))
-def test_the_same_comes_back(db_url, format, texts):
+def test_the_same_comes_back(own, db_url, format, texts):
     sql(db_url, "DELETE FROM leads")
     for number, text in enumerate(texts):
         sql(db_url, "INSERT INTO leads (id, name, city, address, tags, notes, activities, created_at) VALUES "
@@ -38,16 +38,15 @@ def test_the_same_comes_back(db_url, format, texts):
             "jsonb_build_array(jsonb_build_object('a', %s::text)), now() - make_interval(secs => %s))",
             str(uuid.uuid4()), f"x{text}".strip(), text.strip() or None,
             text.strip() or None, [text.strip()] if text.strip() else [], text, text, number)
-    with connected(db_url) as own:
-        before, lines = exported(own, format), exported(own, "ndjson")
-        sql(db_url, "DELETE FROM leads")
-        rejects = []
-        with contextlib.closing(read(io.BytesIO(before))) as source:
-            import_leads(own, source, LeadBody(), None, reject=lambda row, fault: rejects.append((row, fault)))
-        assert rejects == []
-        assert exported(own, "ndjson") == lines
-        if format != "xlsx":
-            assert exported(own, format) == before
+    before, lines = exported(own, format), exported(own, "ndjson")
+    sql(db_url, "DELETE FROM leads")
+    rejects = []
+    with contextlib.closing(read(io.BytesIO(before))) as source:
+        import_leads(own, source, LeadBody(), None, reject=lambda row, fault: rejects.append((row, fault)))
+    assert rejects == []
+    assert exported(own, "ndjson") == lines
+    if format != "xlsx":
+        assert exported(own, format) == before
 
 
 @given(TEXTS)

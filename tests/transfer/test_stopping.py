@@ -16,7 +16,7 @@ from leads_service.contract.problems import Problem
 from leads_service.transfer import importing
 from leads_service.transfer.importing import ImportStopped, import_leads
 from leads_service.transfer.opening import open_source
-from real.postgres import connected, sql
+from real.postgres import sql
 from real.service import ROOT, flask, until
 
 WAITING = ("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
@@ -64,7 +64,7 @@ def test_the_statement_ends_with_the_command(in_the_way, write, db_url, number, 
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "fail"])
-def test_what_was_done_is_said(write, db_url, monkeypatch, on_conflict):
+def test_what_was_done_is_said(write, own, db_url, monkeypatch, on_conflict):
     monkeypatch.setattr(importing, "BATCH", 100)
     path, seen = write("name\n" + "".join(f"x{index}\n" for index in range(1000))), []
 
@@ -73,7 +73,7 @@ def test_what_was_done_is_said(write, db_url, monkeypatch, on_conflict):
             raise Problem("timeout")
 
     monkeypatch.setattr(importing, "_LOOK", 0)
-    with connected(db_url) as own, open_source(str(path)) as source, pytest.raises(ImportStopped) as raised:
+    with open_source(str(path)) as source, pytest.raises(ImportStopped) as raised:
         import_leads(own, source, LeadBody(), None, on_conflict=on_conflict, reject=lambda row, fault: None,
                      progress=lambda report: seen.append(report.rows), demand=demand)
     assert isinstance(raised.value.__cause__, Problem)
@@ -115,10 +115,10 @@ def test_of_such_a_file_the_command_says_so_too(db_url, tmp_path, on_conflict):
     ) in done.stderr
 
 
-def test_nobody_waits_for_a_lead_for_ever(in_the_way, write, db_url):
+def test_nobody_waits_for_a_lead_for_ever(in_the_way, write, own):
     """The transaction that is in the way ends: its lead is met, whatever it became."""
     path, rejects = write("name,email\nA,A@example.com\n"), []
-    with connected(db_url) as own, open_source(str(path)) as source:
+    with open_source(str(path)) as source:
         looks = []
 
         def demand(beside):

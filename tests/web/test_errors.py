@@ -18,8 +18,7 @@ ZERO = str(uuid.UUID(int=0))
 @pytest.fixture
 def own_app(db_url):
     """An application that has answered nothing yet, so that it takes routes."""
-    yield create_app(config.load({"DATABASE_URL": db_url}))
-    database.close_all()
+    return create_app(config.load({"DATABASE_URL": db_url}))
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/leads/x/y", "/LEADS/", "/docs/nothing.js", "/docs/../x",

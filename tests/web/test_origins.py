@@ -4,7 +4,6 @@ import pytest
 
 from leads_service import config
 from leads_service.app import create_app
-from leads_service.database.pool import database
 from leads_service.web.origins import FOREIGN_PAGE
 from real.client import failed
 from real.postgres import sql
@@ -45,4 +44,3 @@ def test_an_allowed_origin_writes_and_callers_who_are_asked_need_no_such_rule(db
     client = create_app(config.load({"DATABASE_URL": db_url} | more)).test_client()
     headers = {"Origin": ERP, "Sec-Fetch-Site": "cross-site"}
     assert client.post("/leads/", json={"name": "x"}, headers=headers).status_code == status
-    database.close_all()
