@@ -58,6 +58,7 @@ def migrated_url(make_migrated):
 
 @pytest.fixture(scope="session")
 def kept(migrated_url):
+    """A Database on it, for `own`."""
     with connected(migrated_url) as own:
         yield own
 

@@ -298,7 +298,6 @@ def test_the_service_refuses_a_connection_above_row_security(secured, caplog):
     app = create_app(config.load({"DATABASE_URL": secured[0], "LEADS_AUTH": "keys", "LEADS_RLS": "1"}))
     assert app.test_client().get("/health/ready").status_code == 503
     assert "row security does not hold" in caplog.text
-    database.close_all()
 
 
 def test_the_service_refuses_a_role_that_no_policy_names(secured, make_role, caplog):
@@ -308,7 +307,6 @@ def test_the_service_refuses_a_role_that_no_policy_names(secured, make_role, cap
     app = create_app(config.load(settings))
     assert app.test_client().get("/health/ready").status_code == 503
     assert "row security does not hold" in caplog.text
-    database.close_all()
     with connected(as_role(url, role)) as other, pytest.raises(PeeweeException, match="permission denied"):
         other.execute_sql("SELECT leads_client_is_open(%s, %s)", (str(OURS), str(OURS)))
 
@@ -330,8 +328,7 @@ def client(secured, monkeypatch):
             secret = keys.create(own, uuid.uuid4().hex, role, company)
         return app.test_client().get(path, headers={"X-API-Key": secret})
     monkeypatch.setattr(keys, "RETRY", 0)
-    yield get
-    database.close_all()
+    return get
 
 
 def test_a_view_that_forgets_to_narrow_shows_nothing_of_others(client):

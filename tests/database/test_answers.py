@@ -13,7 +13,6 @@ from leads_service import config
 from leads_service.access.callers import ANYBODY, Caller, Role
 from leads_service.app import create_app
 from leads_service.contract.problems import Problem
-from leads_service.database.pool import database
 from leads_service.web.requests.idempotency import key_of
 from real.client import failed
 from real.postgres import sql, transaction, waits_for_a_lock
@@ -121,7 +120,6 @@ def test_another_media_type_is_refused_without_a_database():
     for path in ("/leads/", f"/leads/{uuid.uuid4()}/convert", "/leads/import"):
         reply = client.post(path, data="x", content_type="text/x-none", headers={"Idempotency-Key": "one"})
         assert (reply.status_code, reply.json["code"]) == (415, "unsupported_media_type")
-    database.close_all()
 
 
 def test_keys_are_their_senders_own():

@@ -10,7 +10,6 @@ from psycopg2.extras import Json
 from leads_service import config
 from leads_service.app import create_app
 from leads_service.database import migrator
-from leads_service.database.pool import database
 from real.migrations import apply_all, catalog
 from real.postgres import connected, sql
 from real.service import until
@@ -90,13 +89,9 @@ def test_a_lead_that_breaks_a_rule_stays_as_it_is_and_counts_all_the_same(url):
     apply_all(url)
     assert kept(url) == KEPT | {"both": [None, None, None], "junk": [None, None, None]}
     client = create_app(config.load({"DATABASE_URL": url})).test_client()
-    try:
-        listed = [[lead["name"] for lead in client.get(f"/leads/?{query}").json["data"]] for query in (
-            "sort=next_step", "next_step=overdue&sort=-next_step", "next_step_to=2025-10-31",
-            "next_step=none&sort=name")]
-        by_stage, by_month = (client.get(f"/leads/stats?by={by}").json["data"]["values"] for by in ("stage", "month"))
-    finally:
-        database.close_all()
+    listed = [[lead["name"] for lead in client.get(f"/leads/?{query}").json["data"]] for query in (
+        "sort=next_step", "next_step=overdue&sort=-next_step", "next_step_to=2025-10-31", "next_step=none&sort=name")]
+    by_stage, by_month = (client.get(f"/leads/stats?by={by}").json["data"]["values"] for by in ("stage", "month"))
     assert {each["value"]: (each["count"], each["estimated_value"], each["overdue"]) for each in by_stage} == {
         "Nouveau": (1, 1234.5, 1), "won": (1, -0.5, 0), None: (5, 7, 2)}
     assert [(each["value"], each["count"]) for each in by_month] == [("2024-12", len(NOTES))]
